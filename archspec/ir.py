@@ -74,10 +74,16 @@ class Parameter:
 class Point:
     """Each position reads itself."""
 
+    def __str__(self) -> str:
+        return "point"
+
 
 @dataclass(frozen=True)
 class Full:
     """Each position reads every position."""
+
+    def __str__(self) -> str:
+        return "full"
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,10 @@ class Sliding:
     @property
     def taps(self) -> int:
         return self.size[0] * self.size[1]
+
+    def __str__(self) -> str:
+        rest = [f"{name} {_by(value)}" for name, value in (("dilation", self.dilation), ("stride", self.stride))]
+        return f"sliding({_by(self.size)}, {', '.join(rest)}, before {_by(self.before)})"
 
 
 @dataclass(frozen=True)
@@ -118,8 +128,19 @@ class Window:
         rows, columns = self.grid(feature)
         return rows * self.size[0], columns * self.size[1]
 
+    def __str__(self) -> str:
+        return f"window({_by(self.size)}, shift {_by(self.shift)}{', masked' if self.masked else ''})"
+
 
 Space = Point | Full | Sliding | Window
+
+
+def _by(size: Pair) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _flags(**flags: bool) -> str:
+    return ", ".join(name.replace("_", " ") for name, on in flags.items() if on) or "plain"
 
 
 @dataclass(frozen=True)
@@ -127,6 +148,9 @@ class Static:
     """Parameters. `init` names how they start: normal, fan or uniform."""
 
     init: str
+
+    def __str__(self) -> str:
+        return f"static({self.init})"
 
 
 @dataclass(frozen=True)
@@ -139,6 +163,9 @@ class Predicted:
     act: str
     hidden_bias: bool
 
+    def __str__(self) -> str:
+        return f"{self.source}({self.hidden}, {self.act}, {_flags(norm=self.norm, hidden_bias=self.hidden_bias)})"
+
 
 @dataclass(frozen=True)
 class Attention:
@@ -147,6 +174,9 @@ class Attention:
     bias: bool
     relative_bias: bool
     value: bool
+
+    def __str__(self) -> str:
+        return f"attention({_flags(bias=self.bias, relative_bias=self.relative_bias, value=self.value)})"
 
 
 Weights = Static | Predicted | Attention
@@ -186,6 +216,12 @@ class Connect(Op):
     weights: Weights
     bias: str  # "none", "channels" or "positions"
 
+    def facts(self) -> str:
+        channels = f"groups({self.channel_groups})" if self.channels == "groups" else self.channels
+        shared = f"groups({self.kernels})" if self.share_channels == "groups" else self.share_channels
+        sharing = f"share positions {self.share_positions}, channels {shared}"
+        return f"{self.space} | channels {channels} | {sharing} | {self.weights} | bias {self.bias}"
+
     @property
     def channel_shape(self) -> tuple[int, ...]:
         """The channel part of the tie index: (kernels,), or (C', C/g) where channels mix; () when all share one."""
@@ -197,7 +233,7 @@ class Connect(Op):
     @property
     def position_shape(self) -> tuple[int, ...]:
         """The position part of the tie index (design.md, section 1)."""
-        if self.weights and isinstance(self.weights, Predicted) and self.weights.source == "local":
+        if isinstance(self.weights, Predicted) and self.weights.source == "local":
             return (self.neighbours,)
         if self.share_positions == "offsets":
             return self._offset_shape
@@ -439,7 +475,7 @@ def parameter_table(program: Program) -> dict[str, Parameter]:
 def _lines(ops: tuple[Op, ...], with_paths: bool, indent: str = "") -> Iterator[str]:
     for op in ops:
         place = f"{op.path}: " if with_paths else ""
-        kind = type(op).__name__.lower()
-        yield f"{indent}{place}{kind} {op.facts()} [{op.source} -> {op.target}]".replace("  ", " ")
+        words = (type(op).__name__.lower(), op.facts(), f"[{op.source} -> {op.target}]")
+        yield indent + place + " ".join(word for word in words if word)
         if isinstance(op, Residual):
             yield from _lines(op.ops, with_paths, indent + "  ")

@@ -1,0 +1,42 @@
+"""A module's weights go to a safetensors file and come back, with the facts that say which network they are of."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from archspec.errors import WeightsError
+
+
+def save_weights(module: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
+    """Write parameters and buffers; the file appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    save_file(tensors, unfinished, metadata=dict(facts))
+    os.replace(unfinished, path)
+
+
+def load_weights(module: nn.Module, path: Path, digest: str | None = None) -> None:
+    """Load a file that `save_weights` wrote.
+
+    Raises:
+        WeightsError: the file cannot be read, or holds another network (by digest, names or shapes).
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"cannot read {path} as safetensors: {error}") from None
+    if digest is not None and facts.get("digest", digest) != digest:
+        raise WeightsError(f"{path} holds the weights of {facts.get('name')}, digest {facts['digest'][:16]}")
+    own = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if own != found:
+        differing = sorted(set(own.items()) ^ set(found.items()))[:3]
+        raise WeightsError(f"{path} does not fit this network; first differences: {differing}")
+    module.load_state_dict(tensors)

@@ -1,0 +1,33 @@
+"""The table of commands: every command of archspec is named here, in the order of use."""
+
+import typer
+
+from archspec.cli import machines, specs, studies
+
+app = typer.Typer(
+    name="archspec",
+    help="Which connectivity pattern? Specs, compiler and studies for vision networks y = W x (arXiv 2106.04263).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+COMMANDS = {
+    "list": specs.list_networks,
+    "show": specs.show,
+    "check": specs.check,
+    "space": specs.space,
+    "schema": specs.schema,
+    "compile": specs.compile_network,
+    "verify": specs.verify,
+    "train": studies.train,
+    "search": studies.search,
+    "report": studies.report,
+    "promote": studies.promote,
+    "bench": machines.bench,
+    "doctor": machines.doctor,
+}
+
+for _name, _command in COMMANDS.items():
+    app.command(_name)(_command)

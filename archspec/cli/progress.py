@@ -1,0 +1,75 @@
+"""What a search or a training run reports goes in; a live line per evaluation appears on a terminal, plain lines elsewhere."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from archspec.results.records import EvaluationRecord
+from archspec.schema.network import Network
+
+
+class SearchProgress:
+    """Draws a study: trials done, epochs of the running one, the best so far, the time left."""
+
+    def __init__(self, trials: int, done: int, references: int, epochs: int) -> None:
+        self._console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._total = (trials + references) * epochs
+        self._epochs = epochs
+        self._trials = trials
+        self._done = done
+        self._best: tuple[float, str] | None = None
+        self._all: TaskID = self._progress.add_task("epochs of the study", total=self._total)
+        self._now: TaskID | None = None
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def evaluation_started(self, name: str, epochs: int, network: Network) -> None:
+        self._now = self._progress.add_task(name, total=epochs)
+
+    def epoch_ended(self, name: str, epoch: int, accuracy: float | None) -> None:
+        if self._now is not None:
+            shown = "" if accuracy is None else f" {100 * accuracy:.1f} %"
+            self._progress.update(self._now, completed=epoch, description=f"{name}{shown}")
+        self._progress.advance(self._all)
+
+    def evaluation_ended(self, record: EvaluationRecord) -> None:
+        if self._now is not None:
+            self._progress.remove_task(self._now)
+            self._now = None
+        else:
+            self._progress.advance(self._all, self._epochs)
+        accuracy = record.measure("accuracy")
+        if accuracy is not None and (self._best is None or accuracy > self._best[0]):
+            self._best = (accuracy, record.name)
+        self._done += record.trial is not None
+        self._console.print(self._line(record, accuracy), highlight=False)
+
+    def _line(self, record: EvaluationRecord, accuracy: float | None) -> str:
+        outcome = f"{100 * accuracy:5.1f} %" if accuracy is not None else f"{record.cause}: {record.message}"
+        cached = " (known before)" if record.cached_from else f" in {record.seconds or 0:.0f} s"
+        best = f"   best {100 * self._best[0]:.1f} % ({self._best[1]})" if self._best else ""
+        cost = record.cost
+        size = f"{cost['params'] / 1e6:.2f} M params {cost['macs'] / 1e6:.1f} M macs"
+        state = "" if record.state == "complete" else f" [{record.state}]"
+        return f"{self._done:4d}/{self._trials}  {record.name:<16} {outcome}{state}  {size}{cached}{best}"

@@ -1,0 +1,93 @@
+"""Static weights that mix channels and differ from position to position; (B, H, W, C) -> (B, H', W', C').
+
+Up to the fully connected layer. The weights are as many as the multiplications, so reading them is the cost.
+Legend: g groups of channels, d and c outgoing and incoming channels of a group.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from archspec import ir
+from archspec.kernels.shapes import Parameters, as_map, flat, with_bias
+from archspec.kernels.sliding import surrounded
+from archspec.kernels.taps import Reads
+from archspec.kernels.windows import join, split, window_numbers
+
+
+def point(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
+    """A channel matrix per position. weight: (C', C/g, N), or (C'/g, C/g, N) when groups share."""
+    equation = "gdcn,bngc->bngd"
+    y = torch.einsum(equation, _by_group(op, parameters), _channels(op, flat(x))).flatten(2)
+    return with_bias(op, parameters, as_map(y, op.target))
+
+
+def in_windows(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
+    """A matrix over positions and channels, per window, for all windows, or for the whole map."""
+    weight = _by_group(op, parameters)
+    windows = _channels(op, split(op, x))
+    if isinstance(op.space, ir.Window) and op.share_positions == "none":
+        weight = weight[:, :, :, window_numbers(op.space, op.source, x.device)]
+        y = torch.einsum("gdcwij,bwjgc->bwigd", weight, windows)
+    else:
+        y = torch.einsum("gdcij,bwjgc->bwigd", weight, windows)
+    return with_bias(op, parameters, join(op, y.flatten(3)))
+
+
+def sliding(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
+    """A convolution kernel per position. weight: (C', C/g, N', kh, kw)."""
+    space, target = op.space, op.target
+    assert isinstance(space, ir.Sliding)
+    weight = _by_group(op, parameters).flatten(4).unflatten(3, (target.height, target.width))
+    laid_out = _channels(op, surrounded(op, x))
+    dtype = torch.promote_types(laid_out.dtype, weight.dtype)
+    (down, across), (high, wide) = space.dilation, space.size
+    shifts = tuple((i * down, j * across) for i in range(high) for j in range(wide))
+    with torch.autocast(x.device.type, enabled=False):
+        y: Tensor = _Taps.apply(laid_out.to(dtype), weight.to(dtype), Reads(shifts, space.stride))
+    return with_bias(op, parameters, y.flatten(3))
+
+
+def _by_group(op: ir.Connect, parameters: Parameters) -> Tensor:
+    """The weight as (g or 1, C'/g, C/g, *positions); groups that share it get the same view."""
+    weight = parameters["weight"]
+    if op.share_channels == "all":
+        return weight.expand(op.channel_groups, *weight.shape)
+    return weight.unflatten(0, (op.channel_groups, -1))
+
+
+def _channels(op: ir.Connect, x: Tensor) -> Tensor:
+    return x.unflatten(-1, (op.channel_groups, -1))
+
+
+class _Taps(torch.autograd.Function):
+    """x (B, H, W, g, c), weight (g, d, c, H', W', K) -> (B, H', W', g, d), a tap at a time: x is never unfolded."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, reads: Reads) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.reads = reads  # type: ignore[attr-defined]
+        y = x.new_zeros((len(x), *weight.shape[3:5], weight.shape[0], weight.shape[1]))
+        for tap in range(weight.shape[5]):
+            y += torch.einsum("gdchw,bhwgc->bhwgd", weight[..., tap], _read(reads, x, tap, weight))
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        gx, gweight = torch.zeros_like(x), torch.empty_like(weight)
+        for tap in range(weight.shape[5]):
+            read = _read(ctx.reads, x, tap, weight)
+            _read(ctx.reads, gx, tap, weight).add_(torch.einsum("gdchw,bhwgd->bhwgc", weight[..., tap], gy))
+            gweight[..., tap] = torch.einsum("bhwgd,bhwgc->gdchw", gy, read)
+        return gx, gweight, None
+
+
+def _read(reads: Reads, x: Tensor, tap: int, weight: Tensor) -> Tensor:
+    """What a tap reads: (B, H', W', g, c)."""
+    by_rows = x.transpose(0, 1).transpose(1, 2).unsqueeze(1)  # (H, 1, W, B, g, c): the layout that Reads knows
+    view = reads.view(by_rows, tap, slice(0, weight.shape[3]), weight.shape[4])
+    return view.squeeze(1).permute(2, 0, 1, 3, 4)

@@ -1,0 +1,73 @@
+"""A sliding window, or windows, whose weights differ from position to position (I-Dynamic, involution).
+
+Separate channels; (B, H, W, C) -> (B, H', W', C). Weights are parameters or predicted at each position.
+"""
+
+import torch
+from torch import Tensor
+
+from archspec import ir
+from archspec.kernels.predictor import hidden
+from archspec.kernels.shapes import Parameters, across_channels, with_bias
+from archspec.kernels.sliding import surrounded
+from archspec.kernels.taps import GivenTaps, PredictedTaps, Reads
+from archspec.kernels.windows import join, split
+
+
+def static(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
+    """Sliding, one kernel per position. weight: (G, N', kh, kw), without G when all channels share."""
+    space, target = _sliding(op), op.target
+    weight = across_channels(parameters["weight"], op).flatten(2)
+    # (G, N', K) -> (K, H', 1, W', 1, G): images share weights, so the batch stands beside the channels.
+    w = weight.unflatten(1, (target.height, target.width)).permute(3, 1, 2, 0)[:, :, None, :, None].contiguous()
+    laid_out = _by_kernel(op, surrounded(op, x)).permute(1, 0, 4, 2, 3).flatten(1, 2).unsqueeze(3).contiguous()
+    dtype = torch.promote_types(laid_out.dtype, w.dtype)
+    y = GivenTaps.apply(laid_out.to(dtype), w.to(dtype), _reads(space)).squeeze(3)
+    y = y.unflatten(1, (len(x), -1)).permute(1, 0, 3, 4, 2).flatten(3)
+    return with_bias(op, parameters, y)
+
+
+def sliding(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
+    """Sliding, one kernel per position, predicted from the feature there."""
+    assert isinstance(op.weights, ir.Predicted)
+    h = hidden(op.weights, parameters, x, training).permute(1, 2, 0, 3)
+    laid_out = _by_kernel(op, surrounded(op, x)).permute(1, 4, 2, 0, 3)
+    y = _predicted(op, parameters, laid_out, h, _reads(_sliding(op)))
+    return with_bias(op, parameters, y.permute(3, 0, 2, 4, 1).flatten(3))
+
+
+def in_windows(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
+    """Windows or the whole map, one row of weights per position, predicted from the feature there."""
+    assert isinstance(op.weights, ir.Predicted)
+    h = split(op, hidden(op.weights, parameters, x, training)).permute(2, 1, 0, 3)
+    laid_out = _by_kernel(op, split(op, x)).permute(2, 4, 1, 0, 3)
+    y = _predicted(op, parameters, laid_out, h, Reads())
+    return with_bias(op, parameters, join(op, y.permute(3, 2, 0, 4, 1).flatten(3)))
+
+
+def _predicted(op: ir.Connect, parameters: Parameters, x: Tensor, h: Tensor, reads: Reads) -> Tensor:
+    """x (R', M, S', B, G), h (R, S, B, hidden) -> (R, M, S, B, G), all in one type, autocast or not."""
+    weight = parameters["predict.weight"].unflatten(0, (-1, op.kernels))
+    bias = parameters["predict.bias"].unflatten(0, (-1, op.kernels))
+    dtype = h.dtype
+    x, h, weight, bias = (tensor.to(dtype).contiguous() for tensor in (x, h, weight, bias))
+    with torch.autocast(x.device.type, enabled=False):
+        y: Tensor = PredictedTaps.apply(x, h, weight, bias, reads)
+    return y
+
+
+def _by_kernel(op: ir.Connect, x: Tensor) -> Tensor:
+    """(..., C) -> (..., G, M): channels by the kernel that serves them."""
+    return x.unflatten(-1, (op.kernels, -1))
+
+
+def _sliding(op: ir.Connect) -> ir.Sliding:
+    assert isinstance(op.space, ir.Sliding)
+    return op.space
+
+
+def _reads(space: ir.Sliding) -> Reads:
+    """Taps in the order of a torch kernel, in a map that has its border around it."""
+    high, wide = space.size
+    down, across = space.dilation
+    return Reads(tuple((i * down, j * across) for i in range(high) for j in range(wide)), space.stride)

@@ -1,0 +1,56 @@
+"""A feature map goes in; the same numbers come out as (B, N, C), as NCHW or as a map again, with the bias added."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from archspec import ir
+
+Parameters = Mapping[str, Tensor]
+
+
+def flat(x: Tensor) -> Tensor:
+    """(B, H, W, C) -> (B, N, C); the class token, if there is one, is position 0."""
+    return x.flatten(1, 2)
+
+
+def as_map(y: Tensor, target: ir.Feature) -> Tensor:
+    """(B, N', C') -> (B, H', W', C'), or (B, 1, N', C') with a class token."""
+    if target.class_tokens:
+        return y.unflatten(1, (1, target.positions))
+    return y.unflatten(1, (target.height, target.width))
+
+
+def channels_first(x: Tensor) -> Tensor:
+    """(B, H, W, C) -> (B, C, H, W), a view: what torch calls the channels_last memory format."""
+    return x.permute(0, 3, 1, 2)
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, H, W, C), a view where x is in the channels_last memory format, and a copy otherwise."""
+    return x.permute(0, 2, 3, 1).contiguous()
+
+
+def with_bias(op: ir.Connect, parameters: Parameters, y: Tensor) -> Tensor:
+    """Add the bias of the layer, per channel or per position, to its outgoing map."""
+    if op.bias == "none":
+        return y
+    bias = parameters["bias"]
+    if op.bias == "positions":
+        bias = bias.view(y.shape[1], y.shape[2], 1)
+    return y + bias
+
+
+def channel_bias(op: ir.Connect, parameters: Parameters) -> Tensor | None:
+    """The bias per channel, for functions of torch that add one themselves."""
+    return parameters["bias"] if op.bias == "channels" else None
+
+
+def position_bias(op: ir.Connect, parameters: Parameters, y: Tensor) -> Tensor:
+    """Add the bias per position, where the bias per channel has been added already."""
+    return with_bias(op, parameters, y) if op.bias == "positions" else y
+
+
+def across_channels(weight: Tensor, op: ir.Connect) -> Tensor:
+    """Static weights of separate channels, (G, ...) or (...) when all share, as (G, ...): G is 1 when all share."""
+    return weight.unsqueeze(0) if op.share_channels == "all" else weight

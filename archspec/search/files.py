@@ -1,0 +1,48 @@
+"""A YAML file of any of the three kinds goes in; its kind comes out, checked to the end, or every mistake at once."""
+
+from pathlib import Path
+from typing import Any
+
+from archspec.errors import Problem, SpecError, nearest
+from archspec.resolve import resolve
+from archspec.schema.load import network_from
+from archspec.schema.network import Network
+from archspec.schema.source import read_file
+from archspec.search.space import SpaceFile, load_space
+from archspec.search.study import Study, load_study
+
+# The first key of a file says which language it is in, and carries its version.
+KINDS = {"archspec": "network", "space": "search space", "study": "study"}
+
+
+def check_file(path: Path) -> str:
+    """Check a file as far as it can be checked without data: a study's space is checked too.
+
+    Raises SpecError with every problem.
+    """
+    data = read_file(path)
+    key = next((key for key in KINDS if key in data), None)
+    if key is None or ("study" not in data and key == "space" and not isinstance(data["space"], int)):
+        rule = "a file says which language it is in: archspec: 1 (network), space: 1 or study: 1"
+        found = ", ".join(str(key) for key in list(data)[:5])
+        close = tuple(name for key in data for name in nearest(str(key), KINDS))
+        raise SpecError([Problem(rule, found, location=data.location, nearest=close)])
+    if "study" in data:
+        study = load_study(path)
+        load_space(study.space, near=path.parent)
+        for reference in study.references:
+            from archspec.schema.load import load
+
+            resolve(load(reference))
+        return KINDS["study"]
+    if "space" in data:
+        load_space(path)
+        return KINDS["space"]
+    resolve(network_from(data))
+    return KINDS["network"]
+
+
+def json_schema(language: str) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a language: network, space or study."""
+    model = {"network": Network, "space": SpaceFile, "study": Study}[language]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}

@@ -1,0 +1,114 @@
+"""One network, data and a recipe go in; it is trained to the end, and its spec, weights and curve are in a folder."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from archspec.artifacts import save_weights
+from archspec.compiler import build
+from archspec.costs import cost
+from archspec.errors import StudyError
+from archspec.schema.load import network_from, network_yaml
+from archspec.schema.located import LocatedDict
+from archspec.schema.network import Network
+from archspec.schema.source import read_text
+from archspec.schema.validation import validate
+from archspec.search.data import open_data
+from archspec.search.data.config import DataConfig
+from archspec.search.evaluate import candidate
+from archspec.search.machine import chosen_device, environment
+from archspec.search.recipe import Recipe
+from archspec.search.runner import open_store
+from archspec.search.study import Study, protocol_digest, with_values
+from archspec.search.train import EpochResult
+from archspec.search.train import train as run_training
+
+TIMES_LONGER = 3
+
+
+def promoted(
+    study: Study, trial: int, epochs: int | None, output: Path | None
+) -> tuple[Network, Recipe, Path]:
+    """The network of a trial, the study's recipe made longer, and the folder where the result goes.
+
+    Raises StudyError when the study has no such trial.
+    """
+    with open_store(study) as store:
+        records = store.evaluations(study.name)
+    numbers = {record.trial: record for record in records if record.trial is not None}
+    if trial not in numbers:
+        highest = max(numbers, default=None)
+        raise StudyError(f"study {study.name!r} has no trial {trial}\n    found: trials 0 to {highest}")
+    network = network_from(read_text(numbers[trial].spec, f"{study.name}, trial {trial}"))
+    longer = study.recipe.model_copy(update={"epochs": epochs or TIMES_LONGER * study.recipe.epochs})
+    return network, longer, output or study.folder / f"promoted-{trial}"
+
+
+def training_of(
+    network: Network, data: str, epochs: int | None, size: int | None, seed: int, changes: tuple[str, ...]
+) -> tuple[DataConfig, Recipe]:
+    """Data and recipe from the words of the command line. Raises SpecError for a word that is not of either."""
+    named = LocatedDict({"name": data}) if not Path(data).exists() else _images(data)
+    named["size"] = size or min(network.input.height_width)
+    named["seed"] = seed
+    words = LocatedDict({"data": named, "recipe": LocatedDict()})
+    if epochs is not None:
+        words["recipe"]["epochs"] = epochs
+    words = with_values(words, changes)
+    return validate(DataConfig, words["data"]), validate(Recipe, words["recipe"])
+
+
+def _images(path: str) -> LocatedDict:
+    return LocatedDict({"name": "imagefolder", "root": path})
+
+
+def train_longer(
+    network: Network,
+    data: DataConfig,
+    recipe: Recipe,
+    seed: int,
+    folder: Path,
+    device: str,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Train and keep everything: spec.yaml, weights.safetensors, training.json. Run again, it resumes.
+
+    Raises SpecError, DataError or TrainingError; what was trained before is kept.
+    """
+    images = open_data(data)
+    point = candidate(network, images)
+    where = chosen_device(device)
+    folder.mkdir(parents=True, exist_ok=True)
+    protocol = protocol_digest({"data": images.digest, "recipe": recipe.fingerprint, "seed": seed})
+    checkpoint = folder / f"checkpoint-{point.program.digest[:12]}-{protocol[:12]}.pt"
+
+    def told(epoch: EpochResult) -> bool:
+        accuracy = 100 * epoch.val_accuracy
+        say(f"epoch {epoch.epoch + 1}/{recipe.epochs}  loss {epoch.train_loss:.3f}  accuracy {accuracy:.1f} %")
+        return True
+
+    module = build(point.program, seed=seed)
+    result = run_training(
+        module, images, recipe, seed=seed, checkpoint=checkpoint, on_epoch=told, device=where
+    )
+    spec, weights = folder / "spec.yaml", folder / "weights.safetensors"
+    spec.write_text(network_yaml(point.network))
+    save_weights(module, weights, {"name": point.network.name, "digest": point.program.digest, "seed": str(seed)})
+    found = {
+        "name": point.network.name,
+        "digest": point.program.digest,
+        "accuracy": result.last.val_accuracy,
+        "epochs": len(result.history),
+        "cost": vars(cost(point.program)),
+        "spec": str(spec),
+        "weights": str(weights),
+        "seed": seed,
+        "data": data.model_dump(mode="json"),
+        "recipe": recipe.model_dump(mode="json"),
+        "environment": environment(where),
+        "curve": [vars(epoch) for epoch in result.history],
+    }
+    (folder / "training.json").write_text(json.dumps(found, indent=2, default=str) + "\n")
+    return found
+

@@ -1,0 +1,234 @@
+"""A study goes in; its references and trials are evaluated, as many as its budget asks, in as many runs as it takes.
+
+Nothing is held in this process that a kill could lose: assignments and outcomes are in our store before Optuna hears
+of them, training is in a checkpoint after every epoch. Running the same study again goes on where it stopped.
+"""
+
+import fcntl
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+import yaml
+
+from archspec import __version__
+from archspec.costs import cost
+from archspec.errors import SpecError, StoreError, StudyError
+from archspec.results.records import EvaluationRecord, Gene, StudyRecord
+from archspec.results.store import Store
+from archspec.schema.load import load
+from archspec.search import suggest
+from archspec.search.data import open_data
+from archspec.search.evaluate import Candidate, Evaluator, Observer, candidate
+from archspec.search.machine import chosen_device, environment
+from archspec.search.space import SearchSpace, load_space, network, sample, violations
+from archspec.search.study import Study, protocol_digest
+
+DRAWS_BEFORE_EXHAUSTED = 2000
+FAILURES_THAT_STOP = 8
+
+
+@dataclass(frozen=True)
+class Urls:
+    """Where our store and Optuna's book are: two SQLite files of the study's folder, or one server."""
+
+    store: str
+    optuna: str
+
+
+def urls_of(study: Study) -> Urls:
+    if study.storage is not None:
+        return Urls(study.storage, study.storage.replace("postgresql://", "postgresql+psycopg://", 1))
+    folder = study.folder.absolute()
+    return Urls(suggest.sqlite_url(folder / "archspec.db"), suggest.sqlite_url(folder / "optuna.db"))
+
+
+def open_store(study: Study, create: bool = False) -> Store:
+    """The store of a study. Raises StoreError when there is none and it is not to be created."""
+    return Store.open(urls_of(study).store, create=create)
+
+
+def finished_trials(study: Study) -> int:
+    """How many trials of a study have their outcome; 0 when it was never run."""
+    try:
+        with open_store(study) as store:
+            records = store.evaluations(study.name)
+    except StoreError:
+        return 0
+    return sum(record.trial is not None and record.is_finished for record in records)
+
+
+def search(study: Study, observer: Observer) -> None:
+    """Run or resume a study until its budget is spent.
+
+    Raises:
+        StudyError: the study is being run by another process, or its trials keep failing for one cause.
+        SpecError, DataError, StoreError: something the study names is not as it should be.
+    """
+    study.folder.mkdir(parents=True, exist_ok=True)
+    with _only_one(study.folder):
+        space = load_space(study.space, near=study.source_folder)
+        data = open_data(study.data)
+        with open_store(study, create=True) as store:
+            _Search.prepare(study, space, data, store, observer).run()
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[TextIO]:
+    """Two processes on one study would train the same trials; the lock goes with the process that holds it."""
+    with (folder / "search.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StudyError(f"another process is running this study: {folder}") from None
+        yield lock
+
+
+@dataclass
+class _Search:
+    study: Study
+    space: SearchSpace
+    store: Store
+    evaluator: Evaluator
+    distributions: Mapping[str, Any]
+    candidates: dict[int, Candidate] = field(default_factory=dict)
+    known: set[str] = field(default_factory=set)
+
+    @classmethod
+    def prepare(
+        cls, study: Study, space: SearchSpace, data: Any, store: Store, observer: Observer
+    ) -> "_Search":
+        device = chosen_device(study.device)
+        facts = {"data": data.digest, "recipe": study.recipe.fingerprint, "code": __version__}
+        evaluator = Evaluator(
+            study=study.name,
+            store=store,
+            data=data,
+            recipe=study.recipe,
+            protocol=protocol_digest(facts),
+            seed=study.seed,
+            folder=study.folder,
+            device=device,
+            environment=environment(device),
+            observer=observer,
+        )
+        distributions = {gene.name: suggest.distribution(gene) for gene in space.genes}
+        made = cls(study, space, store, evaluator, distributions)
+        store.save_study(made._study_record())
+        return made
+
+    def _study_record(self) -> StudyRecord:
+        written = self.study.model_dump(mode="json", exclude_unset=True)
+        return StudyRecord(
+            name=self.study.name,
+            space=self.space.yaml,
+            study=yaml.safe_dump(written, sort_keys=False),
+            space_digest=self.space.digest,
+            seed=self.study.seed,
+            objectives=self.study.objectives_in_order,
+            sampler=self.study.sampler.model_dump(mode="json"),
+            trials=self.study.budget.trials,
+            data=self.study.data.model_dump(mode="json"),
+            recipe=self.study.recipe.model_dump(mode="json"),
+            axes={gene.name: gene.axis for gene in self.space.genes},
+            archspec_version=__version__,
+            environment=dict(self.evaluator.environment),
+        )
+
+    def run(self) -> None:
+        for name in self.study.references:
+            self.evaluator.evaluate(candidate(load(name), self.evaluator.data, reference=name))
+        records = self._records()
+        self.known = {record.digest for record in records}
+        finished = [r for r in records if r.trial is not None and r.is_finished]
+        self.stopping = suggest.EarlyStopping(
+            self.study.pruner, self.study.name, self.study.recipe.epochs, finished
+        )
+        book = suggest.Suggestions(
+            urls_of(self.study).optuna, self.study.name, self.study.objectives_in_order, self._sampler(len(finished))
+        )
+        for record in finished:  # killed between our record and Optuna's
+            if record.trial in set(book.interrupted()):
+                book.tell(record.trial, record)
+        for number in list(book.interrupted()):
+            book.resume(number, self.distributions)
+            self._trial(book, number)
+        deadline = time.monotonic() + (self.study.budget.hours or float("inf")) * 3600
+        while len(self._trials()) < self.study.budget.trials and time.monotonic() < deadline:
+            self._trial(book, book.ask(self.distributions))
+            self._stop_when_all_fail()
+
+    def _trial(self, book: suggest.Suggestions, number: int) -> None:
+        self.stopping.start()
+        record = self.evaluator.evaluate(self.candidates[number], self.stopping.report)
+        self.stopping.finish(record)
+        book.tell(number, record)
+
+    def _records(self) -> tuple[EvaluationRecord, ...]:
+        return self.store.evaluations(self.study.name)
+
+    def _trials(self) -> list[EvaluationRecord]:
+        return [record for record in self._records() if record.trial is not None]
+
+    def _stop_when_all_fail(self) -> None:
+        last = self._trials()[-FAILURES_THAT_STOP:]
+        if len(last) == FAILURES_THAT_STOP and all(record.state == "failed" for record in last):
+            raise StudyError(
+                f"the last {FAILURES_THAT_STOP} trials failed; the last one: {last[-1].cause}: {last[-1].message}"
+            )
+
+    # --- what the sampler asks
+
+    def _sampler(self, seed_offset: int) -> suggest.FeasibleSampler:
+        # A resumed run draws from a stream of its own, so that it does not propose what the first run began with.
+        seed = suggest.seeded(self.study.seed, "sampler", seed_offset).randrange(2**31)
+        inner = suggest.inner_sampler(self.study.sampler, seed, len(self.study.objectives))
+        self.draws = suggest.seeded(self.study.seed, "draw", seed_offset)
+        return suggest.FeasibleSampler(
+            inner, self.distributions, self._judge, self._draw, self._propose, self._recall
+        )
+
+    def _judge(self, number: int, assignment: Mapping[str, Gene]) -> suggest.Verdict:
+        verdict = self._verdict(number, assignment)
+        if verdict != "new":
+            self.store.record_event(self.study.name, verdict, number)
+        return verdict
+
+    def _verdict(self, number: int, assignment: Mapping[str, Gene]) -> suggest.Verdict:
+        try:
+            found = candidate(
+                network(self.space, assignment), self.evaluator.data, trial=number, genes=assignment
+            )
+        except SpecError:
+            return "illegal"
+        if any(excess > 0 for excess in violations(self.space, cost(found.program)).values()):
+            return "infeasible"
+        if found.program.digest in self.known:
+            return "duplicate"
+        self.candidates[number] = found
+        return "new"
+
+    def _draw(self, number: int) -> Mapping[str, Gene] | None:
+        for _ in range(DRAWS_BEFORE_EXHAUSTED):
+            assignment = sample(self.space, self.draws)
+            if self._verdict(number, assignment) == "new":
+                return assignment
+        return None
+
+    def _propose(self, number: int, assignment: Mapping[str, Gene]) -> None:
+        found = self.candidates[number]
+        self.known.add(found.program.digest)
+        self.store.start_evaluation(self.evaluator.request(found))
+
+    def _recall(self, number: int) -> Mapping[str, Gene] | None:
+        known = next((record for record in self._trials() if record.trial == number), None)
+        if known is None:
+            return None
+        if number not in self.candidates:
+            self.candidates[number] = candidate(
+                network(self.space, known.params), self.evaluator.data, trial=number, genes=known.params
+            )
+        return known.params

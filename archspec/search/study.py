@@ -1,0 +1,179 @@
+"""A study file (studies/*.yaml) goes in; what to search, on which data, for which objectives comes out. No torch."""
+
+import hashlib
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, PrivateAttr, model_validator
+
+from archspec.costs import Cost
+from archspec.errors import Problem, SpecError, nearest
+from archspec.results.records import Objective
+from archspec.schema.base import FROM_LIST, Strict
+from archspec.schema.located import LocatedDict
+from archspec.schema.network import Name
+from archspec.schema.source import read_file, read_text
+from archspec.schema.validation import rule_error, validate
+from archspec.search.data.config import DataConfig
+from archspec.search.recipe import Recipe
+
+COSTS = tuple(Cost.__dataclass_fields__)
+MEASURED = ("accuracy", "val_loss")
+Quantity = Literal[
+    "accuracy",
+    "val_loss",
+    "params",
+    "macs",
+    "paper_flops",
+    "activation_bytes",
+    "inference_activation_bytes",
+]
+
+
+class Maximise(Strict):
+    maximise: Quantity
+
+
+class Minimise(Strict):
+    minimise: Quantity
+
+
+class Sampler(Strict):
+    """How the next point is chosen. Every sampler proposes only feasible points that were not evaluated before."""
+
+    name: Literal["tpe", "nsga2", "random", "gp"] = "tpe"
+    startup: Annotated[int, Field(ge=1, le=10_000)] = 10
+    """TPE, GP: so many random trials first."""
+    population: Annotated[int, Field(ge=2, le=10_000)] = 20
+    """NSGA-II: trials in a generation."""
+
+
+class Pruner(Strict):
+    """Which trials stop early, judged by accuracy after each epoch (with several objectives too)."""
+
+    name: Literal["none", "median", "successive_halving", "hyperband"] = "none"
+    startup: Annotated[int, Field(ge=0, le=10_000)] = 5
+    """Median: prune nothing before so many trials are complete."""
+    warmup: Annotated[int, Field(ge=0, le=10_000)] = 1
+    """Median: prune nothing in the first epochs; successive halving and hyperband: the lowest rung, in epochs."""
+    reduction: Annotated[int, Field(ge=2, le=16)] = 3
+    """Successive halving, hyperband: one of so many goes on from a rung."""
+
+
+class Budget(Strict):
+    trials: Annotated[int, Field(ge=1, le=1_000_000)]
+    """How many points are evaluated in all, over every run of the command; references are not counted."""
+    hours: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    """Start no new trial after so many hours of one run."""
+
+
+class Study(Strict):
+    """One YAML file is one study. Running it again resumes it."""
+
+    study: Literal[1]
+    name: Name
+    description: str | None = None
+    space: str
+    """A name in search_spaces/ or the path of a search space."""
+    data: DataConfig = DataConfig()
+    recipe: Recipe = Recipe()
+    objectives: Annotated[tuple[Maximise | Minimise, ...], FROM_LIST, Field(min_length=1, max_length=4)] = (
+        Maximise(maximise="accuracy"),
+    )
+    sampler: Sampler = Sampler()
+    pruner: Pruner = Pruner()
+    budget: Budget
+    references: Annotated[tuple[str, ...], FROM_LIST] = ()
+    """Named networks (or paths) trained with the same recipe, for the report to compare with."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    storage: str | None = None
+    """A database URL (postgresql://..., sqlite:///...). Left out: SQLite files in the study's folder of results."""
+    output: str | None = None
+    """Where results go. Left out: results/NAME."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    _path: Path | None = PrivateAttr(default=None)
+    _located: LocatedDict | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _objectives_differ(self) -> Self:
+        names = [objective.name for objective in self.objectives_in_order]
+        if len(set(names)) != len(names):
+            raise rule_error("each objective is named once", ", ".join(names), at=("objectives",))
+        if not set(names) & set(MEASURED):
+            rule = "at least one objective is measured by training; costs alone need no study"
+            raise rule_error(rule, ", ".join(names), MEASURED, at=("objectives",))
+        return self
+
+    @property
+    def objectives_in_order(self) -> tuple[Objective, ...]:
+        return tuple(
+            Objective(objective.maximise, "maximise")
+            if isinstance(objective, Maximise)
+            else Objective(objective.minimise, "minimise")
+            for objective in self.objectives
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where the study keeps its databases, checkpoints and report."""
+        return Path(self.output) if self.output else Path("results") / self.name
+
+    @property
+    def source_folder(self) -> Path | None:
+        """The folder of the study's file, against which its space may be written."""
+        return self._path.parent if self._path else None
+
+
+def study_path(name_or_path: str | Path) -> Path:
+    """The file of a study: a path, or a name in studies/. Raises SpecError naming the nearest."""
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        return path
+    named = Path("studies") / f"{name_or_path}.yaml"
+    if named.exists():
+        return named
+    known = tuple(file.stem for file in sorted(Path("studies").glob("*.yaml")))
+    rule = "a study is named (a file in studies/) or is a path to a YAML file"
+    raise SpecError([Problem(rule, str(name_or_path), nearest=nearest(str(name_or_path), known))])
+
+
+def load_study(name_or_path: str | Path, overrides: tuple[str, ...] = ()) -> Study:
+    """Read and check a study file; `overrides` are `key.path=value` words that replace or add values.
+
+    Raises SpecError with every problem of the file at once.
+    """
+    path = study_path(name_or_path)
+    data = read_file(path)
+    study = validate(Study, with_values(data, overrides))
+    study._path, study._located = path, data
+    return study
+
+
+def with_values(data: LocatedDict, overrides: tuple[str, ...]) -> LocatedDict:
+    """The data with `key.path=value` words carried out, each value read as YAML. Raises SpecError for other words."""
+    data = deepcopy(data)
+    for override in overrides:
+        _override(data, override)
+    return data
+
+
+def _override(data: LocatedDict, override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise SpecError([Problem("--set takes key.path=value", override, nearest=("budget.trials=3",))])
+    parsed = read_text(f"value: {value}", f"--set {key}")["value"]
+    here: Any = data
+    *parents, last = key.split(".")
+    for parent in parents:
+        if not isinstance(here.get(parent), dict):
+            here[parent] = LocatedDict()
+        here = here[parent]
+    here[last] = parsed
+
+
+def protocol_digest(facts: dict[str, Any]) -> str:
+    """sha256 of what makes two trainings comparable: data, recipe, precision; equal facts have equal digests."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()

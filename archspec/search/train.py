@@ -1,0 +1,214 @@
+"""A module, images and a recipe in, the trained module and its learning curve out: the one training loop.
+
+A run is a function of (module, data, recipe, seed): the order of the images, the augmentation and every
+random draw derive from (seed, epoch, step), so a run that is continued from its checkpoint equals one that
+was never interrupted: bit for bit on a CPU with the same number of threads.
+
+Axes: B images of a batch, H and W.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from archspec.search.augment import create_augment, create_batch_maker, seeded, stream_seed
+from archspec.search.checkpoint import RunCheckpoint
+from archspec.search.data.images import ImageArray, ImageData
+from archspec.search.data.selection import stratified
+from archspec.search.evaluation import chosen_device, evaluate, measure
+from archspec.search.failure import TrainingFailed
+from archspec.search.learning_curve import EpochResult, TrainResult
+from archspec.search.optimisation import Optimisation, create_optimizer
+from archspec.search.recipe import Recipe
+
+__all__ = [
+    "EpochResult",
+    "OnEpoch",
+    "OnStep",
+    "TrainResult",
+    "TrainingFailed",
+    "check_recipe",
+    "evaluate",
+    "is_out_of_memory",
+    "train",
+]
+
+OnEpoch = Callable[[EpochResult], bool]
+OnStep = Callable[[int, int, int], None]
+
+_ORDER, _AUGMENT = 1, 2  # purposes of a random stream
+_WATCHED_STEPS = 16  # a GPU is asked for its losses so often: every question waits for it
+_OUT_OF_MEMORY = ("out of memory", "not enough memory", "allocate memory", "alloc_failed")
+
+
+def train(
+    module: nn.Module,
+    data: ImageData,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: str = "cpu",
+    checkpoint: Path | None = None,
+    identity: str = "",
+    on_epoch: OnEpoch | None = None,
+    on_step: OnStep | None = None,
+) -> TrainResult:
+    """Train a module in place; it takes (B, 3, H, W) and gives logits (B, classes). Its initialisation is the
+    caller's.
+
+    Args:
+        module: moved to the device, and left there in evaluation mode with the weights of the last step.
+        data: `data.train` is trained on, `data.val` is measured after every epoch.
+        recipe: what happens in a step, and how many there are.
+        seed: of the order of the images, the augmentation and the random draws inside the module; >= 0.
+        device: `cpu`, `cuda`, `cuda:1`.
+        checkpoint: written after every epoch; if it exists, the run continues from it. Never removed here.
+        identity: what else tells runs apart, such as the hash of the spec; a checkpoint of another run is
+            refused.
+        on_epoch: called after every epoch, when its checkpoint is on disk; False ends the run. Of a continued
+            run it is called again for the epochs of the checkpoint, with the same results, so that nothing is
+            lost with a process.
+        on_step: called with (epoch, step, steps of an epoch) after each step, both from 1.
+
+    Raises:
+        TrainingFailed: the loss is not finite, memory ran out, the checkpoint is of another run, or the
+            recipe does not suit the device or the data; `cause` says which.
+    """
+    run = _Run(module, data, recipe, seed, chosen_device(device, recipe), on_step)
+    try:
+        return run.go(checkpoint, identity, on_epoch)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    failure = TrainingFailed(f"out of memory: {reason}", "out_of_memory", run.epoch, run.step)
+    del run
+    raise failure  # outside the handler: the frames of the error, and the tensors in them, are gone
+
+
+def check_recipe(recipe: Recipe, device: str = "cpu") -> None:
+    """Find out before a study starts what would fail in every one of its trials.
+
+    Raises:
+        TrainingFailed: no such device, optimiser or augmentation here (cause `error`).
+    """
+    chosen_device(device, recipe)
+    create_optimizer(nn.Linear(2, 2), recipe)
+    create_augment(recipe, 32, (0.5, 0.5, 0.5))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device or the host ran out of memory; also for the building of a
+    module.
+    """
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY)
+
+
+class _Run:
+    """One call of `train`: what stays the same, and the place it has reached."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        data: ImageData,
+        recipe: Recipe,
+        seed: int,
+        device: torch.device,
+        on_step: OnStep | None,
+    ) -> None:
+        self.epoch, self.step = 0, 0
+        self._module, self._data, self._recipe, self._seed = module, data, recipe, seed
+        self._device, self._on_step = device, on_step
+        self._last_lr = recipe.lr
+        self._images = _used_images(data, recipe)
+        self._steps = len(self._images) // recipe.batch
+        if self._steps == 0:
+            have = f"{len(self._images)} training images"
+            raise TrainingFailed(
+                f"recipe.batch is {recipe.batch}, but there are only {have}: no full batch", "error"
+            )
+        self._maker = create_batch_maker(recipe, data.size[0], len(data.classes), data.mean, data.std, device)
+
+    def go(self, checkpoint: Path | None, identity: str, on_epoch: OnEpoch | None) -> TrainResult:
+        """Train to the end of the recipe, or until `on_epoch` says otherwise."""
+        self._module.to(self._device)
+        self._optimisation = Optimisation(self._module, self._recipe, self._steps, self._device)
+        saved = None
+        if checkpoint is not None:
+            saved = RunCheckpoint(
+                checkpoint, self._module, self._recipe, self._seed, self._data.digest, identity
+            )
+        history = [] if saved is None else saved.restore(self._optimisation)
+        resumed, stopped = len(history), False
+        for result in history:
+            stopped = stopped or (on_epoch is not None and not on_epoch(result))
+        while len(history) < self._recipe.epochs and not stopped:
+            history.append(self._one_epoch(len(history)))
+            if saved is not None:
+                saved.save(history, self._optimisation)
+            stopped = on_epoch is not None and not on_epoch(history[-1])
+        self._module.eval()
+        return TrainResult(tuple(history), stopped, resumed)
+
+    def _one_epoch(self, epoch: int) -> EpochResult:
+        start = time.perf_counter()
+        with seeded(self._seed, epoch, self._device):
+            train_loss = self._trained(epoch)
+        val_loss, accuracy = measure(self._optimisation.evaluated, self._data.val, self._recipe, self._maker)
+        if not math.isfinite(val_loss):
+            raise self._diverged(val_loss, "validation loss", self._steps)
+        return EpochResult(
+            epoch=epoch + 1,
+            train_loss=train_loss,
+            val_loss=val_loss,
+            val_accuracy=accuracy,
+            lr=self._last_lr,
+            seconds=time.perf_counter() - start,
+            images=self._steps * self._recipe.batch,
+        )
+
+    def _trained(self, epoch: int) -> float:
+        """The steps of one epoch; the mean loss."""
+        self.epoch, batch = epoch + 1, self._recipe.batch
+        order = stream_seed(self._seed, epoch, _ORDER).permutation(self._images)
+        losses: list[Tensor] = []
+        self._module.train()
+        for step in range(self._steps):
+            self.step = step + 1
+            images, labels = self._data.train.take(order[step * batch : self.step * batch], epoch)
+            x, target = self._maker.training(images, labels, stream_seed(self._seed, epoch, _AUGMENT, step))
+            self._last_lr = self._optimisation.lr
+            losses.append(self._optimisation.step(x, target, epoch * self._steps + self.step))
+            if self._device.type == "cpu" or len(losses) % _WATCHED_STEPS == 0:
+                self._watch(losses)
+            if self._on_step is not None:
+                self._on_step(self.epoch, self.step, self._steps)
+        self._watch(losses)
+        return math.fsum(torch.stack(losses).tolist()) / len(losses)
+
+    def _watch(self, losses: list[Tensor]) -> None:
+        """Raises TrainingFailed, with the step, if one of the last losses is not finite."""
+        first = max(0, len(losses) - (1 if self._device.type == "cpu" else _WATCHED_STEPS))
+        for step, loss in enumerate(torch.stack(losses[first:]).tolist(), first + 1):
+            if not math.isfinite(loss):
+                raise self._diverged(loss, "loss", step)
+
+    def _diverged(self, loss: float, name: str, step: int) -> TrainingFailed:
+        where = f"epoch {self.epoch}, step {step} of {self._steps}"
+        return TrainingFailed(f"diverged: the {name} is {loss} at {where}", "diverged", self.epoch, step)
+
+
+def _used_images(data: ImageData, recipe: Recipe) -> NDArray[np.int64]:
+    """Indices of the images that are trained on: all, or the recipe's share, every class in proportion."""
+    count = max(1, round(recipe.subset * len(data.train)))
+    if recipe.subset < 1 and isinstance(data.train, ImageArray):
+        return stratified(data.train.labels, count, 0)
+    return np.arange(count)

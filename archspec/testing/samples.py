@@ -1,0 +1,88 @@
+"""An op and a seed go in; random parameters, features and an upstream gradient for it come out.
+
+Every number is one that bfloat16 can hold, so that all dtypes are given exactly the same problem. Nothing is
+zero and nothing is as an initialisation would have it: a forgotten bias or running mean must show.
+
+Legend: B batch; H, W height and width; N positions; C channels.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from archspec import reference
+from archspec.ir import Connect, Feature, Op, Parameter, Predicted
+
+BATCH = 3
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a kernel is given (x has shape (B, H, W, C)), and the gradient that flows back into its output."""
+
+    parameters: dict[str, Tensor]
+    x: Tensor
+    upstream: Tensor
+
+    def to(self, dtype: torch.dtype, device: str = "cpu") -> "Sample":
+        """The same numbers in another dtype, elsewhere."""
+        parameters = {name: value.to(device, dtype) for name, value in self.parameters.items()}
+        return Sample(parameters, self.x.to(device, dtype), self.upstream.to(device, dtype))
+
+    def copy(self, gradients: bool) -> "Sample":
+        """A copy for one run; with `gradients`, x and the parameters record what is done to them."""
+        parameters = {name: value.clone() for name, value in self.parameters.items()}
+        x = self.x.clone()
+        for name, value in {"": x, **parameters}.items():
+            value.requires_grad_(gradients and not name.rpartition(".")[2].startswith("running_"))
+        return Sample(parameters, x, self.upstream)
+
+
+def draw(op: Op, seed: int, batch: int = BATCH) -> Sample:
+    """A sample in float64. Features have a mean of their own in each sample, so pooled features differ."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    parameters = {row.name: _parameter(op, row, normal(*row.shape)) for row in op.parameters}
+    x = normal(batch, *reference.layout(op.source)) + normal(batch, 1, 1, op.source.channels)
+    upstream = normal(batch, *reference.layout(op.target))
+    rounded = {name: _representable(value) for name, value in parameters.items()}
+    return Sample(rounded, _representable(x), _representable(upstream))
+
+
+def _representable(value: Tensor) -> Tensor:
+    return value.bfloat16().double()
+
+
+def _parameter(op: Op, row: Parameter, normal: Tensor) -> Tensor:
+    """Scaled so that outputs, logits and predicted weights are neither tiny nor large."""
+    name = row.name.rpartition(".")[2]
+    if name == "running_var":
+        return 0.5 + normal.abs()
+    if not isinstance(op, Connect) or row.name.startswith("norm."):
+        return 1 + normal / 3 if name == "weight" else normal / 2
+    return normal * _scale(op, row.name)
+
+
+def _scale(op: Connect, name: str) -> float:
+    if name == "weight":
+        return 1 / math.sqrt(op.fan_in)
+    if name == "projection.weight":
+        return 1.5 / math.sqrt(op.source.channels)
+    if name == "reduce.weight":
+        return 1 / math.sqrt(op.source.channels)
+    if name.startswith("predict.") and isinstance(op.weights, Predicted):
+        hidden = op.weights.hidden if name == "predict.weight" else 4
+        return 1 / math.sqrt(hidden * op.neighbours)
+    return 1.0 if name == "relative_bias" else 0.5
+
+
+def features(feature: Feature, seed: int, batch: int = BATCH) -> Tensor:
+    """Random features of this shape, (B, H, W, C) in float64."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (batch, *reference.layout(feature))
+    return _representable(torch.randn(shape, generator=generator, dtype=torch.float64))

@@ -1,0 +1,86 @@
+"""Costs equal what is counted: multiply-adds by torch's counter, activation memory by what autograd keeps."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import archspec
+from archspec.costs import op_costs
+from archspec.ir import Connect, walk
+from archspec.resolve import resolve
+
+
+
+def counted_macs(name: str) -> int:
+    program = resolve(archspec.load(name))
+    module = archspec.compile(program, device="meta").eval()
+    image = program.image
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(torch.empty(1, image.channels, image.height, image.width, device="meta"))
+    return int(counter.get_total_flops()) // 2
+
+
+@pytest.mark.parametrize("name", ["swin_nano", "mixer_nano", "dw_conv_nano", "resmlp_12", "deit_small", "swin_tiny"])
+def test_macs_are_what_torch_counts(name: str) -> None:
+    assert archspec.cost(name).macs == counted_macs(name)
+
+
+def saved_bytes(name: str, batch: int) -> int:
+    """Bytes of distinct storages that autograd keeps for the backward pass, parameters and images left out."""
+    program = resolve(archspec.load(name))
+    module = archspec.compile(program, seed=0).train()
+    image = program.image
+    own = {tensor.untyped_storage().data_ptr() for tensor in module.state_dict().values()}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own and tensor.is_floating_point():
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    held = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: held.append(pack(tensor)) or tensor, lambda t: t):
+        module(torch.randn(batch, image.channels, image.height, image.width))
+    return sum(kept.values())
+
+
+@pytest.mark.parametrize("name", ["swin_nano", "mixer_nano", "dw_conv_nano", "d_dw_conv_nano", "i_dynamic_nano"])
+def test_activation_bytes_are_close_to_what_autograd_keeps(name: str) -> None:
+    # Kernels keep copies of their own (packed windows, masks); batch statistics and weights do not grow with the batch.
+    per_image = (saved_bytes(name, 9) - saved_bytes(name, 3)) / 6
+    ratio = per_image / archspec.cost(name).activation_bytes
+    assert 0.8 < ratio < 1.45, ratio
+
+
+def test_the_rows_add_up_to_the_total() -> None:
+    for name in archspec.names():
+        program = resolve(archspec.load(name))
+        rows = list(op_costs(program))
+        total = archspec.cost(program)
+        assert sum(row.macs for row in rows) == total.macs
+        assert sum(row.params for row in rows) == total.params
+        assert total.inference_activation_bytes < total.activation_bytes
+
+
+def connections(name: str) -> Iterator[Connect]:
+    return (op for op in walk(resolve(archspec.load(name)).ops) if isinstance(op, Connect))
+
+
+def test_closed_forms_of_a_block() -> None:
+    # Depth-wise block of arXiv 2106.04263: N(10 C^2 + 49 C) multiply-adds (ground truth of the project, section 5).
+    program = resolve(archspec.load("dw_conv_tiny"))
+    block = [row for row in op_costs(program) if row.path.startswith("stages.0.blocks.0.")]
+    positions, width = 56 * 56, 96
+    assert sum(row.macs for row in block) == positions * (10 * width**2 + 49 * width)
+    assert sum(row.params for row in block) == 10 * width**2 + 63 * width
+
+
+def test_cost_needs_no_torch() -> None:
+    import subprocess
+    import sys
+
+    code = "import archspec, sys; archspec.cost('swin_tiny'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,18 +1,18 @@
 """A program goes in; its exact cost comes out: parameters, multiply-adds, paper FLOPs, activation bytes. No torch.
 
-    params        trainable parameters; batch statistics are buffers and not counted
-    macs          multiply-adds of connections, batch 1: every output position times the positions it reads times the
-                  channels it reads; no bias, norm, activation or softmax. Positions beyond the border count, as in
-                  every convolution counter, and so do the positions that pad a window. Equals
-                  torch.utils.flop_counter / 2.
-    paper_flops   the convention of arXiv 2106.04263, inferred from its tables (it reproduces all 19 ImageNet rows that
-                  the authors measured): macs + conv bias + 2 per element normalised + 1 per ReLU + 5 per GELU + 5 per
-                  softmax element + pooled elements; not counted: linear bias, affine norm, and the aggregation of
-                  weights predicted per position. Other activations are not in the paper and count nothing.
-    activation_bytes            what training keeps for the backward pass, per image: each tensor that some op's
-                                gradient reads, once; not counted: workspace and parameters
-    inference_activation_bytes  the most that is alive at once, per image: what an op reads, gives and holds inside,
-                                and the inputs of the residual branches around it
+params        trainable parameters; batch statistics are buffers and not counted
+macs          multiply-adds of connections, batch 1: every output position times the positions it reads times the
+              channels it reads; no bias, norm, activation or softmax. Positions beyond the border count, as in
+              every convolution counter, and so do the positions that pad a window. Equals
+              torch.utils.flop_counter / 2.
+paper_flops   the convention of arXiv 2106.04263, inferred from its tables (it reproduces all 19 ImageNet rows that
+              the authors measured): macs + conv bias + 2 per element normalised + 1 per ReLU + 5 per GELU + 5 per
+              softmax element + pooled elements; not counted: linear bias, affine norm, and the aggregation of
+              weights predicted per position. Other activations are not in the paper and count nothing.
+activation_bytes            what training keeps for the backward pass, per image: each tensor that some op's
+                            gradient reads, once; not counted: workspace and parameters
+inference_activation_bytes  the most that is alive at once, per image: what an op reads, gives and holds inside,
+                            and the inputs of the residual branches around it
 """
 
 from collections.abc import Iterator
@@ -151,7 +151,7 @@ def _memory(ops: tuple[ir.Op, ...], held: int = 0) -> tuple[int, int]:
     kept = peak = 0
     before: ir.Op | None = None
     for op in ops:
-        # The tensor between two ops is kept once, when the one's gradient reads what it gave or the other's what it took.
+        # Between two ops is one tensor: kept once, whether the gradient of the one before or of this one reads it.
         if _keeps_input(op) or (before is not None and _keeps_output(before)):
             kept += op.source.elements
         kept += _kept_inside(op)

@@ -130,8 +130,16 @@ class Rule:
 
 RULES: tuple[Rule, ...] = (
     Rule("linear", "linear.linear", _linear, "one matrix product over all positions of the batch"),
-    Rule("linear in groups", "linear.linear_in_groups", _linear_in_groups, "one batched matrix product, group by group"),
+    Rule(
+        "linear in groups", "linear.linear_in_groups", _linear_in_groups, "one batched matrix product, group by group"
+    ),
     Rule("patches", "patches.patches", _patches, "windows do not overlap: cutting them out is one copy, then linear"),
+    Rule(
+        "depth-wise convolution",
+        "convolution.sliding_by_channel",
+        lambda op: _is(op, "sliding", "static", "offsets", mixes=False),
+        "channels-last depth-wise convolution, with a gradient of the weight of our own on a CPU",
+    ),
     Rule("convolution", "convolution.sliding", _convolution, "torch's convolution on channels-last maps"),
     Rule("token mixing", "mixing.tokens", _tokens, "one matrix from the left: no transposed copies of the map"),
     Rule("mixing", "mixing.static", _mixing, "one batched matrix product over the windows, kernel by kernel"),
@@ -173,10 +181,24 @@ RULES: tuple[Rule, ...] = (
         "one product per tap with shifted views of the map",
     ),
     Rule("local mixing", "mixing.from_positions", _mixing_from_positions, "one batched matrix product"),
-    Rule("local slots", "local.in_windows", lambda op: _is(op, "full window", "local"), "weights predicted slot by slot"),
-    Rule("dense point", "dense.point", lambda op: _is(op, "point", "static", "none", mixes=True), "a matrix per position"),
-    Rule("dense sliding", "dense.sliding", lambda op: _is(op, "sliding", "static", "none", mixes=True), "a matrix per tap"),
-    Rule("dense", "dense.in_windows", lambda op: _is(op, "full window", "static", "none windows", mixes=True), "a matrix per window"),
+    Rule(
+        "local slots", "local.in_windows", lambda op: _is(op, "full window", "local"), "weights predicted slot by slot"
+    ),
+    Rule(
+        "dense point", "dense.point", lambda op: _is(op, "point", "static", "none", mixes=True), "a matrix per position"
+    ),
+    Rule(
+        "dense sliding",
+        "dense.sliding",
+        lambda op: _is(op, "sliding", "static", "none", mixes=True),
+        "a matrix per tap",
+    ),
+    Rule(
+        "dense",
+        "dense.in_windows",
+        lambda op: _is(op, "full window", "static", "none windows", mixes=True),
+        "a matrix per window",
+    ),
 )
 
 

@@ -107,6 +107,8 @@ def _op(layer: ConnectLayer, place: Place, space: ir.Space, target: Feature) -> 
         positions = "none"
     if isinstance(space, ir.Point) and (positions == "windows" or source.positions == 1):
         positions = "none" if isinstance(weights, ir.Predicted) and weights.source == "local" else "offsets"
+    if isinstance(space, ir.Sliding) and isinstance(weights, ir.Static) and target.positions == 1:
+        positions = "offsets"
     share, kernels = _sharing(layer.sharing.channels, channels, source)
     if channels == "full" or (channels == "groups" and share == "none"):
         share, kernels = "none", 1
@@ -153,7 +155,7 @@ def _channels(channels: Channels, source: Feature, target: Feature) -> tuple[str
 
 def _sharing(sharing: ChannelSharing, channels: str, source: Feature) -> tuple[str, int]:
     width = source.channels
-    if sharing == "all":
+    if sharing == "all" or (width == 1 and channels == "separate"):
         return "all", 1
     if sharing == "none" or channels != "separate":
         return "none", width
@@ -199,6 +201,8 @@ def _space(layer: ConnectLayer, place: Place) -> tuple[ir.Space, Feature]:
     if isinstance(space, Sliding):
         return _sliding(space.options, source, local=isinstance(layer.weights, Local))
     if isinstance(space, Window):
+        if source.class_tokens:
+            raise _no_place("window")
         resolved = _window(space.options, source, attention)
         if resolved.size == (1, 1) and not attention:
             return ir.Point(), source
@@ -255,13 +259,15 @@ def _window(options: WindowOptions, source: Feature, attention: bool) -> ir.Wind
 def _check_class_token(op: ir.Connect) -> None:
     if not op.source.class_tokens or isinstance(op.space, ir.Point):
         return
-    relative = op.share_positions == "offsets" or (
-        isinstance(op.weights, ir.Attention) and op.weights.relative_bias
-    )
+    relative = op.share_positions == "offsets" or (isinstance(op.weights, ir.Attention) and op.weights.relative_bias)
     if not isinstance(op.space, ir.Full) or relative:
-        raise Illegal(
-            "a class token has no place on the map: with one, the space must be point or full, "
-            "without offsets and without a relative bias",
-            f"{type(op.space).__name__.lower()}" + (", relative to offsets" if relative else ""),
-            ("space: full, sharing: {positions: none}",),
-        )
+        raise _no_place(type(op.space).__name__.lower() + (", relative to offsets" if relative else ""))
+
+
+def _no_place(found: str) -> Illegal:
+    return Illegal(
+        "a class token has no place on the map: with one, the space must be point or full, "
+        "without offsets and without a relative bias",
+        found,
+        ("space: full, sharing: {positions: none}",),
+    )

@@ -9,8 +9,8 @@ from archspec.ir import Feature
 from archspec.normal import Illegal, Place, connect
 from archspec.schema import steps
 from archspec.schema.expand import expand_downsample, expand_stem, expand_step
-from archspec.schema.network import Network, Stage
 from archspec.schema.located import locate
+from archspec.schema.network import Network, Stage
 
 MAXIMUM_BLOCKS = 2048
 SpecPath = tuple[str | int, ...]
@@ -85,9 +85,7 @@ class _Resolver:
             spec = (*spec, "residual")
             result = self._steps(branch.residual, feature, here, spec, width, inner)
             if result != feature:
-                problem = Illegal(
-                    "a residual branch must give the shape it takes", f"takes {feature}, gives {result}"
-                )
+                problem = Illegal("a residual branch must give the shape it takes", f"takes {feature}, gives {result}")
                 self._report(spec, problem)
             if rate and not any(isinstance(op, ir.DropPath) for op in inner):
                 inner.append(ir.DropPath(f"{here}.drop_path", feature, feature, rate))

@@ -16,8 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from archspec import reference
-from archspec.ir import Attention, Connect, Op, Predicted, Sliding, Static, Window
+from archspec.ir import Attention, Connect, Predicted, Sliding, Static, Window
 
 Parameters = Mapping[str, Tensor]
 
@@ -214,26 +213,6 @@ def window_matrix(op: Connect, parameters: Parameters, x: Tensor, training: bool
     return _biased(op, parameters, y)
 
 
-def contract(op: Op, parameters: Parameters, x: Tensor, training: bool, defect: str = "") -> Tensor:
-    """The oracle itself, which has the right values, with what else a kernel may do wrong."""
-    if defect == "input detached":
-        return reference.apply(op, parameters, x.detach() + 0 * x, training)
-    if defect == "no gradient at all":
-        return reference.apply(op, parameters, x, training).detach()
-    if defect == "writes into x":
-        y = reference.apply(op, parameters, x, training)
-        with torch.no_grad():
-            x += 1
-        return y
-    if defect == "another dtype":
-        return reference.apply(op, parameters, x, training).to(torch.float16)
-    if defect == "not a number":
-        return reference.apply(op, parameters, x, training) * torch.nan
-    if defect == "another layout":
-        return reference.apply(op, parameters, x, training).transpose(1, 2)
-    return reference.apply(op, parameters, x, training)
-
-
 @dataclass(frozen=True)
 class Pattern:
     """A kernel, the ops that it is meant for, and the ways to make it wrong."""
@@ -299,18 +278,6 @@ PATTERNS: dict[str, Pattern] = {
             "query and key exchanged",
             "windows in another order",
             "groups interleaved",
-        ),
-    ),
-    "contract": Pattern(
-        contract,
-        lambda op: op.space == Sliding((3, 3), (1, 1), (1, 1), (1, 1)) and op.channels == "separate",
-        (
-            "input detached",
-            "no gradient at all",
-            "writes into x",
-            "another dtype",
-            "not a number",
-            "another layout",
         ),
     ),
 }

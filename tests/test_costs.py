@@ -12,7 +12,6 @@ from archspec.ir import Connect, walk
 from archspec.resolve import resolve
 
 
-
 def counted_macs(name: str) -> int:
     program = resolve(archspec.load(name))
     module = archspec.compile(program, device="meta").eval()

@@ -44,9 +44,7 @@ def test_a_path_that_leaves_the_data_gets_the_deepest_place_there_is() -> None:
     assert locate({"a": [1]}, ("a", 0)) is None
 
 
-@pytest.mark.parametrize(
-    "duplicate", [copy.deepcopy, copy.copy, lambda data: pickle.loads(pickle.dumps(data))]
-)
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, copy.copy, lambda data: pickle.loads(pickle.dumps(data))])
 def test_copies_keep_their_marks(duplicate) -> None:
     data = read_text("a: {b: [1, {c: 2}]}\n", "f")
     copied = duplicate(data)

@@ -126,7 +126,11 @@ def test_user_text_is_escaped(tmp_path: Path) -> None:
     evil = '</script><script>alert("x")</script><img src=x onerror=alert(1)> $plotly &amp;'
     genes = {evil: evil}
     records = [
-        replace(record, spec=evil, message=evil, digest=evil, reference=record.reference and evil, params=genes)
+        replace(
+            record,
+            **{"spec": evil, "message": evil, "digest": evil, "reference": record.reference and evil},
+            **{"params": genes, "cost": dict(record.cost) | {evil: 1}},
+        )
         for record in RECORDS
     ]
     study = replace(STUDY, name=evil, space=evil, study=evil, data={evil: evil}, axes={evil: evil})

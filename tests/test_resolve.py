@@ -163,7 +163,11 @@ def test_a_layer_that_cannot_stand_names_its_rule_and_place(rule: str) -> None:
 
 def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(SpecError) as error:
-        resolve(network(ILLEGAL["whole number"], ILLEGAL["divide the number of channels"], stem={"patch": 2, "norm": "layer"}))
+        resolve(
+            network(
+                ILLEGAL["whole number"], ILLEGAL["divide the number of channels"], stem={"patch": 2, "norm": "layer"}
+            )
+        )
     assert len(error.value.problems) == 2
 
 

@@ -39,14 +39,8 @@ def place(problem: Problem) -> tuple[int, int]:
         ),
         *(("7", 7), ("+7", 7), ("-7", -7), ("010", 10), ("0o10", 8), ("0xff", 255), ("9" * 18, 10**18 - 1)),
         *(("true", True), ("False", False), ("null", None), ("~", None), ("", None)),
-        *(
-            (word, word)
-            for word in ("no", "yes", "on", "off", "y", "nothing", "=", "1:30", "1_000", "0b1", "0o9")
-        ),
-        *(
-            (word, word)
-            for word in ("2020-01-01", "2020-01-01 10:00:00", "1e", "e5", "0x", "nan", "1.2.3", "-")
-        ),
+        *((word, word) for word in ("no", "yes", "on", "off", "y", "nothing", "=", "1:30", "1_000", "0b1", "0o9")),
+        *((word, word) for word in ("2020-01-01", "2020-01-01 10:00:00", "1e", "e5", "0x", "nan", "1.2.3", "-")),
         *((f'"{word}"', word) for word in ("7", "true", "null", "<<", "1e5")),
         ("arXiv:2106.04263, Table 7", "arXiv:2106.04263, Table 7"),
         ("|\n  two\n  lines\n", "two\nlines\n"),
@@ -113,9 +107,7 @@ def test_anchors_aliases_and_merge_keys() -> None:
         ("<<: [{}, 5]\n", (1, 10), "`<<` merges", "5"),
     ],
 )
-def test_refusals_name_rule_place_and_what_was_found(
-    text: str, where: tuple[int, int], rule: str, found: str
-) -> None:
+def test_refusals_name_rule_place_and_what_was_found(text: str, where: tuple[int, int], rule: str, found: str) -> None:
     problem = refusal(text)
     assert place(problem) == where
     assert rule in problem.rule
@@ -171,9 +163,7 @@ def test_files(tmp_path: Path) -> None:
         (b"a: \x00\n", (1, 4), "printable"),
     ],
 )
-def test_contents_that_are_not_text(
-    tmp_path: Path, content: bytes, where: tuple[int, int], rule: str
-) -> None:
+def test_contents_that_are_not_text(tmp_path: Path, content: bytes, where: tuple[int, int], rule: str) -> None:
     path = tmp_path / "net.yaml"
     path.write_bytes(content)
     with pytest.raises(SpecError, match=rule) as caught:

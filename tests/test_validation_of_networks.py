@@ -62,16 +62,11 @@ def test_the_spec_is_legal() -> None:
 
 
 def test_three_misspelt_things() -> None:
-    text = (
-        SPEC.replace("width: 96", "widht: 96")
-        .replace("act: relu", "act: rleu")
-        .replace("sliding:", "slidng:")
-    )
+    text = SPEC.replace("width: 96", "widht: 96").replace("act: relu", "act: rleu").replace("sliding:", "slidng:")
     with pytest.raises(SpecError) as caught:
         validate(Network, read_text(text, "net.yaml"))
     assert [
-        (str(problem.location), problem.path, problem.found, problem.nearest[0])
-        for problem in caught.value.problems
+        (str(problem.location), problem.path, problem.found, problem.nearest[0]) for problem in caught.value.problems
     ] == [
         ("net.yaml:8:6", "stages.0.widht", "widht", "width"),
         ("net.yaml:15:16", "blocks.dw.0.residual.2.act", "rleu", "relu"),

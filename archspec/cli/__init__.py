@@ -1,4 +1,4 @@
-"""Words of the command line go in; one function of archspec runs; its result is printed. Exit code 0 only on success."""
+"""Words of the command line go in; one function runs; its result is printed. Exit code 0 only on success."""
 
 import sys
 from importlib.metadata import PackageNotFoundError, distribution

@@ -1,5 +1,7 @@
 """The table of commands: every command of archspec is named here, in the order of use."""
 
+from collections.abc import Callable
+
 import typer
 
 from archspec.cli import machines, specs, studies
@@ -13,7 +15,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., None]] = {
     "list": specs.list_networks,
     "show": specs.show,
     "check": specs.check,

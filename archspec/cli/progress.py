@@ -1,4 +1,4 @@
-"""What a search or a training run reports goes in; a live line per evaluation appears on a terminal, plain lines elsewhere."""
+"""What a search reports goes in; live bars and a line per evaluation appear on the terminal."""
 
 import time
 from types import TracebackType
@@ -63,7 +63,7 @@ class SearchProgress:
         if accuracy is not None and (self._best is None or accuracy > self._best[0]):
             self._best = (accuracy, record.name)
         self._done += record.trial is not None
-        self._console.print(self._line(record, accuracy), highlight=False)
+        self._console.print(self._line(record, accuracy), highlight=False, soft_wrap=True)
 
     def _line(self, record: EvaluationRecord, accuracy: float | None) -> str:
         outcome = f"{100 * accuracy:5.1f} %" if accuracy is not None else f"{record.cause}: {record.message}"

@@ -114,13 +114,13 @@ def check(
         except SpecError as error:
             failures[str(file)] = error
     if as_json:
-        problems = {file: [str(problem) for problem in error.problems] for file, error in failures.items()}
+        problems = {name: [str(problem) for problem in failed.problems] for name, failed in failures.items()}
         print_json({"valid": kinds, "problems": problems})
     else:
-        for file, kind in kinds.items():
-            print(f"{file}: a valid {kind}")
-        for error in failures.values():
-            say(str(error))
+        for name, kind in kinds.items():
+            print(f"{name}: a valid {kind}")
+        for failed in failures.values():
+            say(str(failed))
     if failures:
         raise typer.Exit(1)
 
@@ -138,13 +138,10 @@ def space(
     if file is None:
         _show_combinations(as_json)
         return
-    from archspec.search.summary import summary
+    from archspec.cli.spaces import print_summary, summary
 
     found = summary(file, samples, seed)
-    if as_json:
-        print_json(found)
-    else:
-        print_table(("search space", "value"), [[key, cell(value)] for key, value in found.items()])
+    print_json(found) if as_json else print_summary(found)
 
 
 def _show_combinations(as_json: bool) -> None:

@@ -8,13 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from archspec import ir
+from archspec.kernels.depthwise import depthwise
 from archspec.kernels.shapes import Parameters, channel_bias, channels_first, channels_last, position_bias
 from archspec.kernels.sliding import padded
 from archspec.kernels.windows import join, split
 
 
 def sliding(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
-    """Convolution, grouped convolution and depth-wise convolution."""
+    """Convolution and grouped convolution."""
     assert isinstance(op.space, ir.Sliding)
     x, padding = padded(op, x)
     y = F.conv2d(
@@ -27,6 +28,15 @@ def sliding(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -
         groups=op.channel_groups,
     )
     return position_bias(op, parameters, channels_last(y))
+
+
+def sliding_by_channel(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
+    """Depth-wise convolution."""
+    assert isinstance(op.space, ir.Sliding)
+    kernels = torch_weight(op, parameters["weight"]).transpose(0, 1)
+    x, padding = padded(op, x)
+    y = depthwise(x, kernels, channel_bias(op, parameters), op.space.stride, padding, op.space.dilation)
+    return position_bias(op, parameters, y)
 
 
 def inside_windows(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -> Tensor:

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from archspec import ir
 from archspec.kernels.shapes import Parameters, as_map, flat, with_bias
-from archspec.kernels.sliding import surrounded
-from archspec.kernels.taps import Reads
+from archspec.kernels.sliding import surrounded, tap_shifts
+from archspec.kernels.taps import read
 from archspec.kernels.windows import join, split, window_numbers
 
 
@@ -43,10 +43,8 @@ def sliding(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -
     weight = _by_group(op, parameters).flatten(4).unflatten(3, (target.height, target.width))
     laid_out = _channels(op, surrounded(op, x))
     dtype = torch.promote_types(laid_out.dtype, weight.dtype)
-    (down, across), (high, wide) = space.dilation, space.size
-    shifts = tuple((i * down, j * across) for i in range(high) for j in range(wide))
     with torch.autocast(x.device.type, enabled=False):
-        y: Tensor = _Taps.apply(laid_out.to(dtype), weight.to(dtype), Reads(shifts, space.stride))
+        y: Tensor = _Taps.apply(laid_out.to(dtype), weight.to(dtype), tap_shifts(space), space.stride)
     return with_bias(op, parameters, y.flatten(3))
 
 
@@ -66,12 +64,13 @@ class _Taps(torch.autograd.Function):
     """x (B, H, W, g, c), weight (g, d, c, H', W', K) -> (B, H', W', g, d), a tap at a time: x is never unfolded."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, reads: Reads) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, shifts: tuple[int, ...], stride: ir.Pair) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.reads = reads  # type: ignore[attr-defined]
+        ctx.shifts, ctx.stride = shifts, stride
         y = x.new_zeros((len(x), *weight.shape[3:5], weight.shape[0], weight.shape[1]))
         for tap in range(weight.shape[5]):
-            y += torch.einsum("gdchw,bhwgc->bhwgd", weight[..., tap], _read(reads, x, tap, weight))
+            part = _read(x, tap, shifts, stride, weight)
+            y += torch.einsum("gdchw,bhwgc->bhwgd", weight[..., tap], part)
         return y
 
     @staticmethod
@@ -80,14 +79,14 @@ class _Taps(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         gx, gweight = torch.zeros_like(x), torch.empty_like(weight)
         for tap in range(weight.shape[5]):
-            read = _read(ctx.reads, x, tap, weight)
-            _read(ctx.reads, gx, tap, weight).add_(torch.einsum("gdchw,bhwgd->bhwgc", weight[..., tap], gy))
-            gweight[..., tap] = torch.einsum("bhwgd,bhwgc->gdchw", gy, read)
-        return gx, gweight, None
+            part, gpart = (_read(each, tap, ctx.shifts, ctx.stride, weight) for each in (x, gx))
+            gpart.add_(torch.einsum("gdchw,bhwgd->bhwgc", weight[..., tap], gy))
+            gweight[..., tap] = torch.einsum("bhwgd,bhwgc->gdchw", gy, part)
+        return gx, gweight, None, None
 
 
-def _read(reads: Reads, x: Tensor, tap: int, weight: Tensor) -> Tensor:
-    """What a tap reads: (B, H', W', g, c)."""
-    by_rows = x.transpose(0, 1).transpose(1, 2).unsqueeze(1)  # (H, 1, W, B, g, c): the layout that Reads knows
-    view = reads.view(by_rows, tap, slice(0, weight.shape[3]), weight.shape[4])
-    return view.squeeze(1).permute(2, 0, 1, 3, 4)
+def _read(x: Tensor, tap: int, shifts: tuple[int, ...], stride: ir.Pair, weight: Tensor) -> Tensor:
+    """What a tap reads, as a view: (B, H', W', g, c)."""
+    by_rows = x.permute(1, 2, 0, 3, 4).unsqueeze(1)  # (H, 1, W, B, g, c): the order that `read` knows
+    part = read(by_rows, tap, shifts, stride, slice(0, weight.shape[3]), weight.shape[4])
+    return part.squeeze(1).permute(2, 0, 1, 3, 4)

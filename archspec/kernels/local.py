@@ -9,8 +9,8 @@ from torch import Tensor
 from archspec import ir
 from archspec.kernels.predictor import hidden
 from archspec.kernels.shapes import Parameters, across_channels, with_bias
-from archspec.kernels.sliding import surrounded
-from archspec.kernels.taps import GivenTaps, PredictedTaps, Reads
+from archspec.kernels.sliding import surrounded, tap_shifts
+from archspec.kernels.taps import given_taps, predicted_taps
 from archspec.kernels.windows import join, split
 
 
@@ -22,7 +22,7 @@ def static(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) ->
     w = weight.unflatten(1, (target.height, target.width)).permute(3, 1, 2, 0)[:, :, None, :, None].contiguous()
     laid_out = _by_kernel(op, surrounded(op, x)).permute(1, 0, 4, 2, 3).flatten(1, 2).unsqueeze(3).contiguous()
     dtype = torch.promote_types(laid_out.dtype, w.dtype)
-    y = GivenTaps.apply(laid_out.to(dtype), w.to(dtype), _reads(space)).squeeze(3)
+    y = given_taps(laid_out.to(dtype), w.to(dtype), tap_shifts(space), space.stride).squeeze(3)
     y = y.unflatten(1, (len(x), -1)).permute(1, 0, 3, 4, 2).flatten(3)
     return with_bias(op, parameters, y)
 
@@ -32,7 +32,7 @@ def sliding(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -
     assert isinstance(op.weights, ir.Predicted)
     h = hidden(op.weights, parameters, x, training).permute(1, 2, 0, 3)
     laid_out = _by_kernel(op, surrounded(op, x)).permute(1, 4, 2, 0, 3)
-    y = _predicted(op, parameters, laid_out, h, _reads(_sliding(op)))
+    y = _predicted(op, parameters, laid_out, h, tap_shifts(_sliding(op)))
     return with_bias(op, parameters, y.permute(3, 0, 2, 4, 1).flatten(3))
 
 
@@ -41,18 +41,17 @@ def in_windows(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool
     assert isinstance(op.weights, ir.Predicted)
     h = split(op, hidden(op.weights, parameters, x, training)).permute(2, 1, 0, 3)
     laid_out = _by_kernel(op, split(op, x)).permute(2, 4, 1, 0, 3)
-    y = _predicted(op, parameters, laid_out, h, Reads())
+    y = _predicted(op, parameters, laid_out, h, ())
     return with_bias(op, parameters, join(op, y.permute(3, 2, 0, 4, 1).flatten(3)))
 
 
-def _predicted(op: ir.Connect, parameters: Parameters, x: Tensor, h: Tensor, reads: Reads) -> Tensor:
+def _predicted(op: ir.Connect, parameters: Parameters, x: Tensor, h: Tensor, shifts: tuple[int, ...]) -> Tensor:
     """x (R', M, S', B, G), h (R, S, B, hidden) -> (R, M, S, B, G), all in one type, autocast or not."""
-    weight = parameters["predict.weight"].unflatten(0, (-1, op.kernels))
-    bias = parameters["predict.bias"].unflatten(0, (-1, op.kernels))
-    dtype = h.dtype
-    x, h, weight, bias = (tensor.to(dtype).contiguous() for tensor in (x, h, weight, bias))
-    with torch.autocast(x.device.type, enabled=False):
-        y: Tensor = PredictedTaps.apply(x, h, weight, bias, reads)
+    # The bias rides along as the weight of one more hidden unit, which is always 1.
+    weight = torch.cat([parameters["predict.weight"], parameters["predict.bias"].unsqueeze(1)], 1)
+    weight = weight.unflatten(0, (-1, op.kernels)).to(h.dtype)
+    h = torch.cat([h, h.new_ones(()).expand(*h.shape[:3], 1)], 3)
+    y: Tensor = predicted_taps(x.to(h.dtype).contiguous(), h, weight, shifts, (1, 1))
     return y
 
 
@@ -64,10 +63,3 @@ def _by_kernel(op: ir.Connect, x: Tensor) -> Tensor:
 def _sliding(op: ir.Connect) -> ir.Sliding:
     assert isinstance(op.space, ir.Sliding)
     return op.space
-
-
-def _reads(space: ir.Sliding) -> Reads:
-    """Taps in the order of a torch kernel, in a map that has its border around it."""
-    high, wide = space.size
-    down, across = space.dilation
-    return Reads(tuple((i * down, j * across) for i in range(high) for j in range(wide)), space.stride)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from archspec import ir
@@ -54,3 +55,11 @@ def position_bias(op: ir.Connect, parameters: Parameters, y: Tensor) -> Tensor:
 def across_channels(weight: Tensor, op: ir.Connect) -> Tensor:
     """Static weights of separate channels, (G, ...) or (...) when all share, as (G, ...): G is 1 when all share."""
     return weight.unsqueeze(0) if op.share_channels == "all" else weight
+
+
+def under_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors in the type that autocast asks for, where it is on: for functions that autocast does not know."""
+    device = tensors[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return tensors
+    return tuple(tensor.to(torch.get_autocast_dtype(device)) for tensor in tensors)

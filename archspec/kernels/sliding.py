@@ -36,3 +36,9 @@ def surrounded(op: ir.Connect, x: Tensor) -> Tensor:
         reach = space.stride[axis] * (wanted - 1) + space.dilation[axis] * (space.size[axis] - 1) + 1
         pads += [space.before[axis], reach - space.before[axis] - x.shape[axis + 1]]
     return F.pad(x, pads) if any(pads) else x
+
+
+def tap_shifts(space: ir.Sliding) -> tuple[int, ...]:
+    """(down, across) of each tap, one after the other, in the order of a torch kernel, in a `surrounded` map."""
+    (high, wide), (down, across) = space.size, space.dilation
+    return tuple(shift for i in range(high) for j in range(wide) for shift in (i * down, j * across))

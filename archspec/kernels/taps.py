@@ -1,132 +1,210 @@
 """A laid-out map and the weights of each tap go in; their weighted sum comes out, one tap at a time.
 
-Legend: R rows, S the contiguous rest of a row, K taps, M channels a kernel serves, B batch, G kernels.
+Legend: R rows, S positions in a row, K taps, M channels a kernel serves, B batch, G kernels, D hidden units.
 
     y[r, m, s, b, g] = sum over k of w[k, r, s, b, g] * x[read(k, r), m, read(k, s), b, g]
 
 Unfolding x would make a tensor K times its size. Here a tap reads a shifted view of x, and weights that are
 predicted are predicted tap by tap: neither they nor the products ever exist all at once, forward or backward. Kernels
 lie innermost so that a row is one contiguous run for x, w and y alike, whatever the number of groups.
+
+These are operators of torch's own kind (torch.ops.archspec.*), so torch.compile takes each as one node instead of
+unrolling its loop; the flop counter is told what they cost.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.utils.flop_counter import register_flop_formula
 
-# Rows are taken in blocks of about so many elements: small enough for a core's cache, large enough to share out.
-BLOCK = 1 << 17
+# Rows are taken in blocks of about so many elements of y: small enough to stay in cache, large enough that two cores
+# share a block and that the calls cost little beside the work (measured at 56x56x96 to 7x7x768, batch 4).
+BLOCK = 1 << 18
+# Up to so many channels a kernel, their products are summed one by one; beyond, all products of a tap are summed once.
+FEW = 4
 
-
-@dataclass(frozen=True)
-class Reads:
-    """Which part of x each tap reads: a sliding window (`shifts`), or one slot of every window (no shifts)."""
-
-    shifts: tuple[tuple[int, int], ...] = ()
-    stride: tuple[int, int] = (1, 1)
-
-    def view(self, x: Tensor, tap: int, rows: slice, columns: int) -> Tensor:
-        """The part of x (R, M, S, B, G) that a tap reads for some outgoing rows; one row where all read the same."""
-        if not self.shifts:
-            return x[tap : tap + 1]
-        (down, across), (step, side) = self.shifts[tap], self.stride
-        first, last = down + step * rows.start, down + step * (rows.stop - 1) + 1
-        return x[first:last:step, :, across : across + side * (columns - 1) + 1 : side]
+Taps = Sequence[int]
 
 
-def blocks(y: Tensor) -> list[slice]:
-    """The rows of y in blocks."""
-    count = max(1, min(len(y), round(y.numel() / BLOCK)))
-    size = -(-len(y) // count)
-    return [slice(start, min(start + size, len(y))) for start in range(0, len(y), size)]
+def read(x: Tensor, tap: int, shifts: Taps, stride: Taps, rows: slice, columns: int) -> Tensor:
+    """The part of x (R', M, S', B, G) that a tap reads for some outgoing rows: a view.
 
-
-def wide(dtype: torch.dtype) -> torch.dtype:
-    """The type to sum in: sums of many half-precision terms are kept in float32."""
-    return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
-
-
-class GivenTaps(torch.autograd.Function):
-    """Weights are parameters: w (K, R, 1, S, B or 1, G), x (R', M, S', B, G) -> y (R, M, S, B, G)."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, w: Tensor, reads: Reads) -> Tensor:
-        ctx.save_for_backward(x, w)
-        ctx.reads = reads  # type: ignore[attr-defined]
-        columns = w.shape[3]
-        y = x.new_zeros((w.shape[1], x.shape[1], columns, *x.shape[3:]), dtype=wide(x.dtype))
-        for rows in blocks(y):
-            for tap in range(len(w)):
-                y[rows].addcmul_(reads.view(x, tap, rows, columns), w[tap, rows])
-        return y.to(x.dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
-        x, w = ctx.saved_tensors
-        gx, gw = torch.zeros_like(x, dtype=wide(x.dtype)), torch.empty_like(w)
-        for rows in blocks(gy):
-            g = gy[rows]
-            for tap in range(len(w)):
-                _add(ctx.reads.view(gx, tap, rows, w.shape[3]), g, w[tap, rows])
-                read = ctx.reads.view(x, tap, rows, w.shape[3])
-                gw[tap, rows] = (g * read).sum_to_size(w[tap, rows].shape)
-        return gx.to(x.dtype), gw, None
-
-
-class PredictedTaps(torch.autograd.Function):
-    """Weights are predicted, w[k] = h weight[k]^T + bias[k], and predicted again in the backward pass.
-
-    x (R', M, S', B, G), h (R, S, B, hidden), weight (K, G, hidden), bias (K, G) -> y (R, M, S, B, G).
+    `shifts` holds (down, across) of each tap, one after the other; it is empty where tap k reads row k of x, whatever
+    the outgoing row is (the slots of a window).
     """
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, h: Tensor, weight: Tensor, bias: Tensor, reads: Reads) -> Tensor:
-        ctx.save_for_backward(x, h, weight, bias)
-        ctx.reads = reads  # type: ignore[attr-defined]
-        y = x.new_zeros((len(h), x.shape[1], *h.shape[1:3], x.shape[4]), dtype=wide(x.dtype))
-        for rows in blocks(y):
-            for tap in range(len(weight)):
-                w = _predict(h[rows], weight[tap], bias[tap])
-                y[rows].addcmul_(reads.view(x, tap, rows, h.shape[1]), w)
-        return y.to(x.dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
-        x, h, weight, bias = ctx.saved_tensors
-        gx, gh = torch.zeros_like(x, dtype=wide(x.dtype)), torch.zeros_like(h, dtype=wide(x.dtype))
-        gweight, gbias = torch.zeros_like(weight, dtype=wide(x.dtype)), torch.zeros_like(bias, dtype=wide(x.dtype))
-        for rows in blocks(gy):
-            g, hidden = gy[rows], h[rows].flatten(0, 2)
-            for tap in range(len(weight)):
-                w = _predict(h[rows], weight[tap], bias[tap])
-                _add(ctx.reads.view(gx, tap, rows, h.shape[1]), g, w)
-                gw = _product_over_channels(g, ctx.reads.view(x, tap, rows, h.shape[1])).flatten(0, 2)
-                gbias[tap] += gw.sum(0)
-                gweight[tap] += gw.T @ hidden
-                gh[rows].flatten(0, 2).add_(gw @ weight[tap])
-        return gx.to(x.dtype), gh.to(h.dtype), gweight.to(weight.dtype), gbias.to(bias.dtype), None
+    if not shifts:
+        return x[tap : tap + 1]
+    down, across = shifts[2 * tap], shifts[2 * tap + 1]
+    first, last = down + stride[0] * rows.start, down + stride[0] * (rows.stop - 1) + 1
+    return x[first : last : stride[0], :, across : across + stride[1] * (columns - 1) + 1 : stride[1]]
 
 
-def _predict(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """(R, S, B, hidden) -> (R, 1, S, B, G)."""
-    return torch.addmm(bias, h.flatten(0, 2), weight.T).view(len(h), 1, *h.shape[1:3], -1)
+def _blocks(shape: Sequence[int]) -> Iterator[slice]:
+    """Rows of a tensor of this shape, in blocks of about BLOCK elements."""
+    elements = torch.Size(shape).numel()
+    count = max(1, min(shape[0], round(elements / BLOCK)))
+    size = -(-shape[0] // count)
+    for start in range(0, shape[0], size):
+        yield slice(start, min(start + size, shape[0]))
 
 
-def _add(part: Tensor, g: Tensor, w: Tensor) -> None:
+def _wide(x: Tensor) -> Tensor:
+    """Sums of many half-precision terms are made in float32."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+# ------------------------------------------------------------------ weights predicted at each position
+
+
+@torch.library.custom_op("archspec::predicted_taps", mutates_args=())
+def predicted_taps(x: Tensor, h: Tensor, weight: Tensor, shifts: Sequence[int], stride: Sequence[int]) -> Tensor:
+    """x (R', M, S', B, G), h (R, S, B, D), weight (K, G, D), w[k] = h weight[k]^T -> y (R, M, S, B, G)."""
+    wide, h, weight = _wide(x), _wide(h), _wide(weight)
+    y = wide.new_zeros((len(h), x.shape[1], *h.shape[1:3], x.shape[4]))
+    for rows in _blocks(y.shape):
+        hidden, part = h[rows].flatten(0, 2), y[rows]
+        w = hidden.new_empty((len(hidden), x.shape[4]))
+        spread = w.view(len(part), 1, *part.shape[2:])
+        for tap in range(len(weight)):
+            torch.mm(hidden, weight[tap].T, out=w)
+            part.addcmul_(read(wide, tap, shifts, stride, rows, h.shape[1]), spread)
+    return y.to(x.dtype)
+
+
+@torch.library.custom_op("archspec::predicted_taps_backward", mutates_args=())
+def predicted_taps_backward(
+    gy: Tensor, x: Tensor, h: Tensor, weight: Tensor, shifts: Sequence[int], stride: Sequence[int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of x, h and weight. The weights are predicted a second time, so none of them was kept."""
+    kind = x.dtype
+    gy, x, h, weight = _wide(gy).contiguous(), _wide(x), _wide(h), _wide(weight)
+    gx, gh, gweight = torch.zeros_like(x), torch.zeros_like(h), torch.zeros_like(weight)
+    for rows in _blocks(gy.shape):
+        g, hidden, ghidden = gy[rows], h[rows].flatten(0, 2), gh[rows].flatten(0, 2)
+        w, gw = (hidden.new_empty((len(hidden), x.shape[4])) for _ in range(2))
+        spread, gspread = (each.view(len(g), 1, *g.shape[2:]) for each in (w, gw))
+        products = torch.empty_like(g)
+        for tap in range(len(weight)):
+            torch.mm(hidden, weight[tap].T, out=w)
+            _add(read(gx, tap, shifts, stride, rows, h.shape[1]), g, spread, products)
+            _sum_over_channels(g, read(x, tap, shifts, stride, rows, h.shape[1]), products, gspread)
+            gweight[tap].addmm_(gw.T, hidden)
+            ghidden.addmm_(gw, weight[tap])
+    return gx.to(kind), gh.to(kind), gweight.to(kind)
+
+
+def _add(part: Tensor, g: Tensor, w: Tensor, products: Tensor) -> None:
     """part += g * w, summed over the rows where part has one row for all."""
     if len(part) == len(g):
         part.addcmul_(g, w)
     else:
-        part += (g * w).sum(0, keepdim=True)
+        part += torch.mul(g, w, out=products).sum(0, keepdim=True)
 
 
-def _product_over_channels(g: Tensor, x: Tensor) -> Tensor:
-    """Sum over M of g * x: (R, M, S, B, G) -> (R, S, B, G)."""
-    total = g[:, 0] * x[:, 0]
+def _sum_over_channels(g: Tensor, x: Tensor, products: Tensor, total: Tensor) -> None:
+    """total (R, 1, S, B, G) = sum over M of g * x."""
+    if g.shape[1] > FEW:
+        torch.sum(torch.mul(g, x, out=products), 1, keepdim=True, out=total)
+        return
+    torch.mul(g[:, :1], x[:, :1], out=total)
     for m in range(1, g.shape[1]):
-        total.addcmul_(g[:, m], x[:, m])
-    return total
+        total.addcmul_(g[:, m : m + 1], x[:, m : m + 1])
+
+
+@predicted_taps.register_fake
+def _(x: Tensor, h: Tensor, weight: Tensor, shifts: Taps, stride: Taps) -> Tensor:
+    return x.new_empty((h.shape[0], x.shape[1], *h.shape[1:3], x.shape[4]))
+
+
+@predicted_taps_backward.register_fake
+def _(gy: Tensor, x: Tensor, h: Tensor, weight: Tensor, shifts: Taps, stride: Taps) -> tuple[Tensor, ...]:
+    return x.new_empty(x.shape), h.new_empty(h.shape), weight.new_empty(weight.shape)
+
+
+def _keep_predicted(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    *tensors, ctx.shifts, ctx.stride = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _predicted_gradients(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
+    return *predicted_taps_backward(gy, *ctx.saved_tensors, ctx.shifts, ctx.stride), None, None
+
+
+predicted_taps.register_autograd(_predicted_gradients, setup_context=_keep_predicted)
+
+
+@register_flop_formula(torch.ops.archspec.predicted_taps)
+def _(x: Any, h: Any, weight: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
+    positions = torch.Size(h[:3]).numel() * weight[0]
+    return 2 * positions * (weight[1] * weight[2] + x[1] * x[4])
+
+
+@register_flop_formula(torch.ops.archspec.predicted_taps_backward)
+def _(gy: Any, x: Any, h: Any, weight: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
+    positions = torch.Size(h[:3]).numel() * weight[0]
+    return 2 * positions * (3 * weight[1] * weight[2] + 2 * x[1] * x[4])
+
+
+# ------------------------------------------------------------------ weights that are parameters
+
+
+@torch.library.custom_op("archspec::given_taps", mutates_args=())
+def given_taps(x: Tensor, w: Tensor, shifts: Sequence[int], stride: Sequence[int]) -> Tensor:
+    """x (R', M, S', 1, G), w (K, R, 1, S, 1, G) -> y (R, M, S, 1, G)."""
+    wide, weights = _wide(x), _wide(w)
+    y = wide.new_zeros((w.shape[1], x.shape[1], w.shape[3], *x.shape[3:]))
+    for rows in _blocks(y.shape):
+        for tap in range(len(w)):
+            y[rows].addcmul_(read(wide, tap, shifts, stride, rows, w.shape[3]), weights[tap, rows])
+    return y.to(x.dtype)
+
+
+@torch.library.custom_op("archspec::given_taps_backward", mutates_args=())
+def given_taps_backward(
+    gy: Tensor, x: Tensor, w: Tensor, shifts: Sequence[int], stride: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Gradients of x and w."""
+    kind = x.dtype
+    gy, x, w = _wide(gy), _wide(x), _wide(w)
+    gx, gw = torch.zeros_like(x), torch.empty_like(w)
+    for rows in _blocks(gy.shape):
+        g = gy[rows]
+        products = torch.empty_like(g)
+        for tap in range(len(w)):
+            read(gx, tap, shifts, stride, rows, w.shape[3]).addcmul_(g, w[tap, rows])
+            _sum_over_channels(g, read(x, tap, shifts, stride, rows, w.shape[3]), products, gw[tap, rows])
+    return gx.to(kind), gw.to(kind)
+
+
+@given_taps.register_fake
+def _(x: Tensor, w: Tensor, shifts: Taps, stride: Taps) -> Tensor:
+    return x.new_empty((w.shape[1], x.shape[1], w.shape[3], *x.shape[3:]))
+
+
+@given_taps_backward.register_fake
+def _(gy: Tensor, x: Tensor, w: Tensor, shifts: Taps, stride: Taps) -> tuple[Tensor, Tensor]:
+    return x.new_empty(x.shape), w.new_empty(w.shape)
+
+
+def _keep_given(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    *tensors, ctx.shifts, ctx.stride = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _given_gradients(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
+    return *given_taps_backward(gy, *ctx.saved_tensors, ctx.shifts, ctx.stride), None, None
+
+
+given_taps.register_autograd(_given_gradients, setup_context=_keep_given)
+
+
+@register_flop_formula(torch.ops.archspec.given_taps)
+def _(x: Any, w: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
+    return 2 * torch.Size(w).numel() * int(x[1])
+
+
+@register_flop_formula(torch.ops.archspec.given_taps_backward)
+def _(gy: Any, x: Any, w: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
+    return 4 * torch.Size(w).numel() * int(x[1])

@@ -88,9 +88,7 @@ def relative_indices(op: Connect) -> Tensor:
 
 def _per_entry(op: Connect, number: Callable[[Position, Position], int], absent: int) -> Tensor:
     joined, read = support(op).tolist(), incoming(op.space, op.source)
-    rows = [
-        [number(i, j) if joined[i.number][j.number] else absent for j in read] for i in outgoing(op.target)
-    ]
+    rows = [[number(i, j) if joined[i.number][j.number] else absent for j in read] for i in outgoing(op.target)]
     return torch.tensor(rows)
 
 

@@ -186,14 +186,14 @@ def _axes(study: StudyRecord, records: Sequence[EvaluationRecord]) -> str:
 
 def _best(study: StudyRecord, records: Sequence[EvaluationRecord], count: int) -> str:
     best = best_trials(study, records, count)
-    if not best:
-        return _NOTHING_YET
-    several = len(study.objectives) > 1
-    rule = "trials that no other trial beats in every objective" if several else "the best trials"
-    hint = f"archspec promote {shlex.quote(study.name)} {best[0].trial}"
-    text = f"Ordered by {label(main_objective(study, records).name)}: {rule}. To train one longer:"
+    shown = _NOTHING_YET
+    if best:
+        several = len(study.objectives) > 1
+        rule = "trials that no other trial beats in every objective" if several else "the best trials"
+        hint = f"archspec promote {shlex.quote(study.name)} {best[0].trial}"
+        text = f"Ordered by {label(main_objective(study, records).name)}: {rule}. To train one longer:"
+        shown = f"<p>{escape(text)} <code>{escape(hint)}</code></p>" + evaluation_table(study, best)
     named = [record for record in records if record.reference is not None]
-    shown = f"<p>{escape(text)} <code>{escape(hint)}</code></p>" + evaluation_table(study, best)
     return shown + (f"<h3>Named points</h3>{evaluation_table(study, named)}" if named else "")
 
 

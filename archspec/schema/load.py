@@ -9,7 +9,8 @@ from archspec.errors import Problem, SpecError, nearest
 from archspec.schema.located import LocatedDict, locate
 from archspec.schema.network import Network
 from archspec.schema.source import read_file
-from archspec.schema.validation import dump_yaml, validate
+from archspec.schema.validation import validate
+from archspec.schema.writing import dump_yaml
 
 
 @cache

@@ -49,7 +49,7 @@ class HiddenSize(Strict):
     @model_validator(mode="after")
     def _one_size(self) -> Self:
         if (self.size is None) == (self.ratio is None):
-            raise rule_error("a factorised layer states its hidden size once: either size or ratio", str(self))
+            raise rule_error("a factorised layer states its hidden size once: either size or ratio")
         return self
 
 

@@ -39,18 +39,18 @@ def validate(model: type[Model], data: Mapping[str, Any], *, extra_problems: Ite
     return checked
 
 
-def rule_error(
-    rule: str, found: str = "", nearest: Sequence[str] = (), at: Sequence[Step] = ()
-) -> PydanticCustomError:
+def rule_error(rule: str, found: str = "", nearest: Sequence[str] = (), at: Sequence[Step] = ()) -> PydanticCustomError:
     """What a validator of a model raises: the rule that is broken, the value found, the nearest valid ones.
 
     `at` is the path of the culprit, relative to the value under validation. Without `found`, the value itself
     is shown.
     """
-    context: dict[str, Any] = {"rule": rule, "nearest": tuple(nearest), "path": tuple(at)}
+    context: dict[str, Any] = {"nearest": tuple(nearest), "path": tuple(at)}
     if found:
         context["found"] = found
-    # pydantic fills braces in a message from the context, so the rule goes in as a value, not as a template.
+    # pydantic fills braces in a message from the context, entry by entry: the rule goes in as the last entry, so
+    # that braces of its own are left alone.
+    context["rule"] = rule
     return PydanticCustomError("rule", "{rule}", context)
 
 

@@ -155,9 +155,7 @@ def _literal(fault: Fault) -> str:
 
 def _tag(fault: Fault) -> str:
     written = [
-        word if option.literals else f"{{{word}: …}}"
-        for option in fault.place.options
-        for word in _words(option)
+        word if option.literals else f"{{{word}: …}}" for option in fault.place.options for word in _words(option)
     ]
     return f"must be {_list_of(written, 'or')}" if written else fault.message
 

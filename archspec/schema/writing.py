@@ -164,9 +164,7 @@ def _broken_rule(value: Any) -> str | None:
     if isinstance(value, str):
         return "text holds whole characters, not halves (surrogates)" if not _is_unicode(value) else None
     if isinstance(value, int):
-        return (
-            None if abs(value) < 10**MAXIMUM_DIGITS else f"a whole number has at most {MAXIMUM_DIGITS} digits"
-        )
+        return None if abs(value) < 10**MAXIMUM_DIGITS else f"a whole number has at most {MAXIMUM_DIGITS} digits"
     if isinstance(value, float):
         return None if math.isfinite(value) else "a number is finite"
     return None if value is None else "YAML holds text, numbers, true, false, null, mappings and lists"

@@ -98,9 +98,7 @@ class BatchMaker:
     erase: Callable[[Tensor], Tensor] | None
     mix: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None
 
-    def training(
-        self, images: Pixels, labels: Labels, generator: np.random.Generator
-    ) -> tuple[Tensor, Tensor]:
+    def training(self, images: Pixels, labels: Labels, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Input (B, 3, H, W), channels last in memory, and labels (B,) or, if mixed, distributions (B,
         classes).
         """

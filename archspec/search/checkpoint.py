@@ -124,11 +124,7 @@ class RunCheckpoint:
             return []
         if state["facts"] != self._facts:
             then, now = json.loads(state["facts"]), json.loads(self._facts)
-            differing = [
-                f"{key} ({then.get(key)} then, {now[key]} now)" for key in now if then.get(key) != now[key]
-            ]
-            raise TrainingFailed(
-                f"the checkpoint {self._path} is of another run: {'; '.join(differing)}", "error"
-            )
+            differing = [f"{key} ({then.get(key)} then, {now[key]} now)" for key in now if then.get(key) != now[key]]
+            raise TrainingFailed(f"the checkpoint {self._path} is of another run: {'; '.join(differing)}", "error")
         optimisation.restore(state)
         return [EpochResult(**result) for result in state["history"]]

@@ -17,9 +17,10 @@ from archspec.results.store import Store
 from archspec.schema.load import network_yaml
 from archspec.schema.network import Network
 from archspec.search.data.images import ImageData
-from archspec.search.recipe import Recipe
 from archspec.search.failure import TrainingFailed
-from archspec.search.train import EpochResult, TrainResult, train
+from archspec.search.learning_curve import EpochResult, TrainResult
+from archspec.search.recipe import Recipe
+from archspec.search.train import train
 
 
 class Observer(Protocol):
@@ -48,7 +49,7 @@ class Candidate:
 
 
 def adapted(network: Network, data: ImageData) -> Network:
-    """The network at the size, channels and classes of a data set."""
+    """The network at the size and classes of a data set."""
     image = network.input.model_copy(update={"size": data.size, "channels": 3})
     return network.model_copy(update={"input": image, "classes": len(data.classes)})
 
@@ -149,6 +150,7 @@ class Evaluator:
             self.recipe,
             seed=self.seed,
             checkpoint=checkpoint,
+            identity=candidate.program.digest,
             on_epoch=on_epoch,
             device=self.device,
         )
@@ -158,9 +160,8 @@ _CAUSES: dict[str, Cause] = {"diverged": "diverged", "out_of_memory": "out_of_me
 
 
 def _epoch_record(result: EpochResult) -> EpochRecord:
-    """Training counts epochs from 0, the store from 1."""
     return EpochRecord(
-        epoch=result.epoch + 1,
+        epoch=result.epoch,
         train_loss=result.train_loss,
         val_loss=result.val_loss,
         val_accuracy=result.val_accuracy,

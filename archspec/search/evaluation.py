@@ -14,9 +14,7 @@ from archspec.search.optimisation import precision
 from archspec.search.recipe import Recipe
 
 
-def evaluate(
-    module: nn.Module, images: ImageArray, recipe: Recipe, device: str = "cpu"
-) -> tuple[float, float]:
+def evaluate(module: nn.Module, images: ImageArray, recipe: Recipe, device: str = "cpu") -> tuple[float, float]:
     """Mean cross-entropy and top-1 accuracy (0..1) of a module on images; its mode is left as it was."""
     target_device = chosen_device(device, recipe)
     maker = create_batch_maker(recipe, images.images.shape[1], 2, images.mean, images.std, target_device)
@@ -31,9 +29,7 @@ def measure(module: nn.Module, images: ImageArray, recipe: Recipe, maker: BatchM
     right = torch.zeros((), dtype=torch.int64, device=maker.device)
     with torch.no_grad():  # not inference_mode: what a module caches there could not be trained on later
         for start in range(0, len(images), recipe.eval_batch):
-            x, target = maker.plain(
-                *images.take(np.arange(start, min(start + recipe.eval_batch, len(images))))
-            )
+            x, target = maker.plain(*images.take(np.arange(start, min(start + recipe.eval_batch, len(images)))))
             with precision(recipe, maker.device):
                 logits = module(x)
             loss += nn.functional.cross_entropy(logits.float(), target, reduction="sum")
@@ -55,7 +51,5 @@ def chosen_device(name: str, recipe: Recipe) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise TrainingFailed(f"no device {name!r}: this torch sees no CUDA device", "error")
     if recipe.precision == "float16" and device.type != "cuda":
-        raise TrainingFailed(
-            f"recipe.precision float16 needs CUDA, not {name}; use bfloat16 or float32", "error"
-        )
+        raise TrainingFailed(f"recipe.precision float16 needs CUDA, not {name}; use bfloat16 or float32", "error")
     return device

@@ -3,12 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from archspec.errors import Problem, SpecError, nearest
 from archspec.resolve import resolve
-from archspec.schema.load import network_from
+from archspec.schema.load import load, network_from
 from archspec.schema.network import Network
 from archspec.schema.source import read_file
-from archspec.search.space import SpaceFile, load_space
+from archspec.search.space import load_space
+from archspec.search.space.source import SpaceFile
 from archspec.search.study import Study, load_study
 
 # The first key of a file says which language it is in, and carries its version.
@@ -29,20 +32,18 @@ def check_file(path: Path) -> str:
         raise SpecError([Problem(rule, found, location=data.location, nearest=close)])
     if "study" in data:
         study = load_study(path)
-        load_space(study.space, near=path.parent)
+        load_space(study.space, beside=path.parent)
         for reference in study.references:
-            from archspec.schema.load import load
-
             resolve(load(reference))
         return KINDS["study"]
     if "space" in data:
         load_space(path)
         return KINDS["space"]
     resolve(network_from(data))
-    return KINDS["network"]
+    return KINDS["archspec"]
 
 
 def json_schema(language: str) -> dict[str, Any]:
     """The JSON Schema (2020-12) of a language: network, space or study."""
-    model = {"network": Network, "space": SpaceFile, "study": Study}[language]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
+    models: dict[str, type[BaseModel]] = {"network": Network, "space": SpaceFile, "study": Study}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **models[language].model_json_schema()}

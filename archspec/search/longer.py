@@ -14,22 +14,21 @@ from archspec.schema.located import LocatedDict
 from archspec.schema.network import Network
 from archspec.schema.source import read_text
 from archspec.schema.validation import validate
-from archspec.search.data import open_data
 from archspec.search.data.config import DataConfig
+from archspec.search.data.load import open_data
 from archspec.search.evaluate import candidate
+from archspec.search.learning_curve import EpochResult
 from archspec.search.machine import chosen_device, environment
 from archspec.search.recipe import Recipe
 from archspec.search.runner import open_store
 from archspec.search.study import Study, protocol_digest, with_values
-from archspec.search.train import EpochResult
+from archspec.search.train import check_recipe
 from archspec.search.train import train as run_training
 
 TIMES_LONGER = 3
 
 
-def promoted(
-    study: Study, trial: int, epochs: int | None, output: Path | None
-) -> tuple[Network, Recipe, Path]:
+def promoted(study: Study, trial: int, epochs: int | None, output: Path | None) -> tuple[Network, Recipe, Path]:
     """The network of a trial, the study's recipe made longer, and the folder where the result goes.
 
     Raises StudyError when the study has no such trial.
@@ -79,18 +78,26 @@ def train_longer(
     images = open_data(data)
     point = candidate(network, images)
     where = chosen_device(device)
+    check_recipe(recipe, where)
     folder.mkdir(parents=True, exist_ok=True)
     protocol = protocol_digest({"data": images.digest, "recipe": recipe.fingerprint, "seed": seed})
     checkpoint = folder / f"checkpoint-{point.program.digest[:12]}-{protocol[:12]}.pt"
 
     def told(epoch: EpochResult) -> bool:
         accuracy = 100 * epoch.val_accuracy
-        say(f"epoch {epoch.epoch + 1}/{recipe.epochs}  loss {epoch.train_loss:.3f}  accuracy {accuracy:.1f} %")
+        say(f"epoch {epoch.epoch}/{recipe.epochs}  loss {epoch.train_loss:.3f}  accuracy {accuracy:.1f} %")
         return True
 
     module = build(point.program, seed=seed)
     result = run_training(
-        module, images, recipe, seed=seed, checkpoint=checkpoint, on_epoch=told, device=where
+        module,
+        images,
+        recipe,
+        seed=seed,
+        checkpoint=checkpoint,
+        identity=point.program.digest,
+        on_epoch=told,
+        device=where,
     )
     spec, weights = folder / "spec.yaml", folder / "weights.safetensors"
     spec.write_text(network_yaml(point.network))
@@ -111,4 +118,3 @@ def train_longer(
     }
     (folder / "training.json").write_text(json.dumps(found, indent=2, default=str) + "\n")
     return found
-

@@ -45,9 +45,7 @@ def create_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer
     except (ValueError, TypeError, KeyError, AssertionError, ImportError, RuntimeError) as error:
         raise TrainingFailed(f"recipe.optimizer {recipe.optimizer!r}: {error}", "error") from error
     if getattr(optimizer, "is_second_order", False):
-        raise TrainingFailed(
-            f"recipe.optimizer {recipe.optimizer!r} needs second derivatives: not offered", "error"
-        )
+        raise TrainingFailed(f"recipe.optimizer {recipe.optimizer!r} needs second derivatives: not offered", "error")
     found: torch.optim.Optimizer = optimizer
     return found
 

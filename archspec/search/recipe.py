@@ -13,9 +13,7 @@ from archspec.schema.base import FROM_LIST, Strict
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
-_RANDOM_AUGMENT = re.compile(
-    r"rand(-(m\d+(\.\d+)?|n\d+|p\d?\.\d+|w\d|mstd(\d+(\.\d+)?|inf)|mmax\d+|inc[01]|t\d+))*"
-)
+_RANDOM_AUGMENT = re.compile(r"rand(-(m\d+(\.\d+)?|n\d+|p\d?\.\d+|w\d|mstd(\d+(\.\d+)?|inf)|mmax\d+|inc[01]|t\d+))*")
 
 SPEED_ONLY = frozenset({"compile", "eval_batch"})
 """Fields that change how fast a run is, not what it computes (but for the last bits)."""
@@ -112,17 +110,13 @@ class Recipe(Strict):
     @classmethod
     def _known_augment(cls, value: str) -> str:
         if value not in ("none", "flip", "crop_flip") and not _RANDOM_AUGMENT.fullmatch(value):
-            raise ValueError(
-                f"unknown augmentation {value!r}; choose none, flip, crop_flip or rand-m9-n2-mstd0.5"
-            )
+            raise ValueError(f"unknown augmentation {value!r}; choose none, flip, crop_flip or rand-m9-n2-mstd0.5")
         return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.mixes and self.batch % 2:
-            raise ValueError(
-                f"mixup and cutmix pair the images of a batch: batch must be even, found {self.batch}"
-            )
+            raise ValueError(f"mixup and cutmix pair the images of a batch: batch must be even, found {self.batch}")
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs ({self.warmup_epochs}) must be less than epochs ({self.epochs})")
         if self.min_lr > self.lr:

@@ -12,22 +12,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+import torch
 import yaml
 
 from archspec import __version__
-from archspec.costs import cost
 from archspec.errors import SpecError, StoreError, StudyError
-from archspec.results.records import EvaluationRecord, Gene, StudyRecord
+from archspec.ir import Program
+from archspec.results.records import EvaluationRecord, StudyRecord
 from archspec.results.store import Store
 from archspec.schema.load import load
 from archspec.search import suggest
-from archspec.search.data import open_data
+from archspec.search.data.images import ImageData
+from archspec.search.data.load import open_data
 from archspec.search.evaluate import Candidate, Evaluator, Observer, candidate
 from archspec.search.machine import chosen_device, environment
-from archspec.search.space import SearchSpace, load_space, network, sample, violations
+from archspec.search.space import Assignment, Point, SearchSpace, feasible_share, load_space, point, sample
 from archspec.search.study import Study, protocol_digest
+from archspec.search.threads import fastest_threads
+from archspec.search.train import check_recipe
 
 DRAWS_BEFORE_EXHAUSTED = 2000
+POINTS_LOOKED_AT = 200
 FAILURES_THAT_STOP = 8
 
 
@@ -70,10 +75,29 @@ def search(study: Study, observer: Observer) -> None:
     """
     study.folder.mkdir(parents=True, exist_ok=True)
     with _only_one(study.folder):
-        space = load_space(study.space, near=study.source_folder)
         data = open_data(study.data)
+        space = space_of(study, data)
         with open_store(study, create=True) as store:
             _Search.prepare(study, space, data, store, observer).run()
+
+
+def space_of(study: Study, data: ImageData) -> SearchSpace:
+    """The study's space at the size and classes of its data.
+
+    Raises:
+        SpecError: the space has problems.
+        StudyError: none of the points looked at is feasible.
+    """
+    at = {"input": {"size": data.size, "channels": 3}, "classes": len(data.classes)}
+    space = load_space(study.space, beside=study.source_folder, network=at)
+    found = feasible_share(space, POINTS_LOOKED_AT, study.seed)
+    if not found.feasible:
+        looked = "every point" if found.exact else f"{found.points} points drawn"
+        reasons = [f"{share.text}: {100 * share.share:.0f} %" for share in (*found.violated, *found.illegal)]
+        raise StudyError(
+            f"space {space.name!r} has no feasible point at this size ({looked})\n    broken: {'; '.join(reasons)}"
+        )
+    return space
 
 
 @contextmanager
@@ -87,6 +111,30 @@ def _only_one(folder: Path) -> Iterator[TextIO]:
         yield lock
 
 
+def _threads(study: Study, space: SearchSpace, data: ImageData, store: Store) -> int:
+    """The study's number of threads: as written, as it began, or measured now on its first network."""
+    if isinstance(study.threads, int):
+        return study.threads
+    begun = next((record for record in store.studies() if record.name == study.name), None)
+    if begun is not None and isinstance(begun.environment.get("threads"), int):
+        return int(str(begun.environment["threads"]))
+    if study.references:
+        program = candidate(load(study.references[0]), data).program
+    else:
+        program = next(found for found in _drawn(space, study.seed))
+    return fastest_threads(program, study.recipe.batch)
+
+
+def _drawn(space: SearchSpace, seed: int) -> Iterator[Program]:
+    """Programs of points drawn until one can be built; there is one, or the space would have been refused."""
+    rng = suggest.seeded(seed, "threads")
+    while True:
+        try:
+            yield point(space, sample(space, rng)).program
+        except SpecError:
+            continue
+
+
 @dataclass
 class _Search:
     study: Study
@@ -98,10 +146,10 @@ class _Search:
     known: set[str] = field(default_factory=set)
 
     @classmethod
-    def prepare(
-        cls, study: Study, space: SearchSpace, data: Any, store: Store, observer: Observer
-    ) -> "_Search":
+    def prepare(cls, study: Study, space: SearchSpace, data: ImageData, store: Store, observer: Observer) -> "_Search":
         device = chosen_device(study.device)
+        check_recipe(study.recipe, device)
+        torch.set_num_threads(_threads(study, space, data, store))
         facts = {"data": data.digest, "recipe": study.recipe.fingerprint, "code": __version__}
         evaluator = Evaluator(
             study=study.name,
@@ -124,7 +172,7 @@ class _Search:
         written = self.study.model_dump(mode="json", exclude_unset=True)
         return StudyRecord(
             name=self.study.name,
-            space=self.space.yaml,
+            space=self.space.path.read_text(),
             study=yaml.safe_dump(written, sort_keys=False),
             space_digest=self.space.digest,
             seed=self.study.seed,
@@ -144,9 +192,7 @@ class _Search:
         records = self._records()
         self.known = {record.digest for record in records}
         finished = [r for r in records if r.trial is not None and r.is_finished]
-        self.stopping = suggest.EarlyStopping(
-            self.study.pruner, self.study.name, self.study.recipe.epochs, finished
-        )
+        self.stopping = suggest.EarlyStopping(self.study.pruner, self.study.name, self.study.recipe.epochs, finished)
         book = suggest.Suggestions(
             urls_of(self.study).optuna, self.study.name, self.study.objectives_in_order, self._sampler(len(finished))
         )
@@ -187,48 +233,49 @@ class _Search:
         seed = suggest.seeded(self.study.seed, "sampler", seed_offset).randrange(2**31)
         inner = suggest.inner_sampler(self.study.sampler, seed, len(self.study.objectives))
         self.draws = suggest.seeded(self.study.seed, "draw", seed_offset)
-        return suggest.FeasibleSampler(
-            inner, self.distributions, self._judge, self._draw, self._propose, self._recall
-        )
+        return suggest.FeasibleSampler(inner, self.distributions, self._judge, self._draw, self._propose, self._recall)
 
-    def _judge(self, number: int, assignment: Mapping[str, Gene]) -> suggest.Verdict:
+    def _judge(self, number: int, assignment: Assignment) -> suggest.Verdict:
         verdict = self._verdict(number, assignment)
         if verdict != "new":
             self.store.record_event(self.study.name, verdict, number)
         return verdict
 
-    def _verdict(self, number: int, assignment: Mapping[str, Gene]) -> suggest.Verdict:
+    def _verdict(self, number: int, assignment: Assignment) -> suggest.Verdict:
         try:
-            found = candidate(
-                network(self.space, assignment), self.evaluator.data, trial=number, genes=assignment
-            )
+            found = point(self.space, assignment)
         except SpecError:
             return "illegal"
-        if any(excess > 0 for excess in violations(self.space, cost(found.program)).values()):
+        if any(bound.violation(found.cost) > 0 for bound in self.space.constraints):
             return "infeasible"
         if found.program.digest in self.known:
             return "duplicate"
-        self.candidates[number] = found
+        self.candidates[number] = self._candidate(number, found)
         return "new"
 
-    def _draw(self, number: int) -> Mapping[str, Gene] | None:
+    def _draw(self, number: int) -> Assignment | None:
         for _ in range(DRAWS_BEFORE_EXHAUSTED):
             assignment = sample(self.space, self.draws)
             if self._verdict(number, assignment) == "new":
                 return assignment
         return None
 
-    def _propose(self, number: int, assignment: Mapping[str, Gene]) -> None:
+    def _propose(self, number: int, assignment: Assignment) -> None:
         found = self.candidates[number]
         self.known.add(found.program.digest)
         self.store.start_evaluation(self.evaluator.request(found))
 
-    def _recall(self, number: int) -> Mapping[str, Gene] | None:
+    def _recall(self, number: int) -> Assignment | None:
         known = next((record for record in self._trials() if record.trial == number), None)
         if known is None:
             return None
         if number not in self.candidates:
-            self.candidates[number] = candidate(
-                network(self.space, known.params), self.evaluator.data, trial=number, genes=known.params
-            )
-        return known.params
+            self.candidates[number] = self._candidate(number, point(self.space, self._labels(known)))
+        return self._labels(known)
+
+    @staticmethod
+    def _labels(known: EvaluationRecord) -> Assignment:
+        return {name: label for name, label in known.params.items() if label is not None}
+
+    def _candidate(self, number: int, found: Point) -> Candidate:
+        return Candidate(found.network, found.program, trial=number, genes=found.assignment)

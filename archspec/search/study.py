@@ -93,6 +93,9 @@ class Study(Strict):
     output: str | None = None
     """Where results go. Left out: results/NAME."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
+    """CPU threads of training. `auto` measures one against all when the study begins, and keeps to that: a resumed
+    run equals an uninterrupted one bit for bit only with the same number."""
 
     _path: Path | None = PrivateAttr(default=None)
     _located: LocatedDict | None = PrivateAttr(default=None)

@@ -13,21 +13,22 @@ from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from archspec.errors import StudyError
 from archspec.results.engine import tune_sqlite
-from archspec.results.records import EvaluationRecord, Gene, Objective
-from archspec.search.space import Gene as SpaceGene
+from archspec.results.records import EvaluationRecord, Objective
+from archspec.search.space import Assignment, Gene
 from archspec.search.study import Pruner, Sampler
 
-Assignment = Mapping[str, Gene]
 Verdict = Literal["new", "duplicate", "infeasible", "illegal"]
 
 ATTEMPTS_OF_THE_SAMPLER = 64
+_DIRECTIONS = {"maximise": StudyDirection.MAXIMIZE, "minimise": StudyDirection.MINIMIZE}
 
 
-def distribution(gene: SpaceGene) -> BaseDistribution:
+def distribution(gene: Gene) -> BaseDistribution:
     """A gene as Optuna sees it: a numeric range stays a range, anything else is a choice among labels."""
     if gene.low is None or gene.high is None:
         return CategoricalDistribution(gene.choices)
@@ -74,9 +75,7 @@ class FeasibleSampler(optuna.samplers.BaseSampler):
         self._inner, self._distributions = inner, dict(distributions)
         self._judge, self._draw, self._propose, self._recall = judge, draw, propose, recall
 
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return dict(self._distributions)
 
     def sample_relative(
@@ -140,17 +139,13 @@ class Suggestions:
             storage = optuna.storages.RDBStorage(url)
             if storage.engine.dialect.name == "sqlite":
                 tune_sqlite(storage.engine)
-            directions = [
-                "maximize" if objective.direction == "maximise" else "minimize" for objective in objectives
-            ]
+            directions = [_DIRECTIONS[objective.direction] for objective in objectives]
             self._study = optuna.create_study(
                 storage=storage, study_name=name, sampler=sampler, directions=directions, load_if_exists=True
             )
-        found = [direction.name.lower() for direction in self._study.directions]
-        if found != directions:
-            raise StudyError(
-                f"study {name!r} exists with other objectives: rename it\n    found: {', '.join(found)}"
-            )
+        if self._study.directions != directions:
+            found = ", ".join(direction.name.lower() for direction in self._study.directions)
+            raise StudyError(f"study {name!r} exists with other objectives: rename it\n    found: {found}")
 
     def interrupted(self) -> Iterator[int]:
         """Numbers of trials that were started and never told, oldest first."""
@@ -208,9 +203,8 @@ class EarlyStopping:
     """
 
     def __init__(self, pruner: Pruner, name: str, epochs: int, finished: Sequence[EvaluationRecord]) -> None:
-        self._study = optuna.create_study(
-            study_name=name, direction="maximize", pruner=_pruner(pruner, epochs)
-        )
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._study = optuna.create_study(study_name=name, direction="maximize", pruner=_pruner(pruner, epochs))
         self._trial: optuna.Trial | None = None
         for record in finished:
             self.start()
@@ -237,9 +231,7 @@ class EarlyStopping:
         if record.state == "complete" and last is not None:
             self._study.tell(self._trial, last)
         else:
-            self._study.tell(
-                self._trial, state=TrialState.PRUNED if record.state == "pruned" else TrialState.FAIL
-            )
+            self._study.tell(self._trial, state=TrialState.PRUNED if record.state == "pruned" else TrialState.FAIL)
         self._trial = None
 
 

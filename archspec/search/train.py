@@ -132,9 +132,7 @@ class _Run:
         self._steps = len(self._images) // recipe.batch
         if self._steps == 0:
             have = f"{len(self._images)} training images"
-            raise TrainingFailed(
-                f"recipe.batch is {recipe.batch}, but there are only {have}: no full batch", "error"
-            )
+            raise TrainingFailed(f"recipe.batch is {recipe.batch}, but there are only {have}: no full batch", "error")
         self._maker = create_batch_maker(recipe, data.size[0], len(data.classes), data.mean, data.std, device)
 
     def go(self, checkpoint: Path | None, identity: str, on_epoch: OnEpoch | None) -> TrainResult:
@@ -143,9 +141,7 @@ class _Run:
         self._optimisation = Optimisation(self._module, self._recipe, self._steps, self._device)
         saved = None
         if checkpoint is not None:
-            saved = RunCheckpoint(
-                checkpoint, self._module, self._recipe, self._seed, self._data.digest, identity
-            )
+            saved = RunCheckpoint(checkpoint, self._module, self._recipe, self._seed, self._data.digest, identity)
         history = [] if saved is None else saved.restore(self._optimisation)
         resumed, stopped = len(history), False
         for result in history:

@@ -14,10 +14,11 @@ from archspec.testing.conformance import TOLERANCES, ConformanceError, Kernel, c
 from archspec.testing.layers import Layer, resolve_steps
 from archspec.testing.memory import check_memory
 from archspec.testing.roster import Case, memory_roster, roster
-from archspec.testing.samples import Sample, draw
+from archspec.testing.samples import BATCH, Sample, draw
 from archspec.testing.steps import step_roster
 
 __all__ = [
+    "BATCH",
     "TOLERANCES",
     "Case",
     "ConformanceError",

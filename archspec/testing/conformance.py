@@ -43,21 +43,16 @@ class Tolerance:
         return float(value.abs().max() if self.norm == "largest" else value.square().mean().sqrt())
 
 
+# Measured over the roster and every kernel (CPU): at most 5e-15, 3e-6 and 4.5e-2.
 TOLERANCES: dict[torch.dtype, Tolerance] = {
     torch.float64: Tolerance(
-        1e-10,
-        "largest",
-        "the same sums in another order: 1e-16 a step, some hundred steps, batch norm over 3 samples",
+        1e-11, "largest", "the same sums in another order, 1e-16 a step; a batch norm over few samples amplifies"
     ),
     torch.float32: Tolerance(
-        1e-4,
-        "largest",
-        "1e-7 a step; sums of some thousand terms; batch norm divides by a deviation of 3 samples",
+        2e-5, "largest", "1e-7 a step, sums of some thousand terms; a batch norm over few samples amplifies"
     ),
     torch.bfloat16: Tolerance(
-        5e-2,
-        "square",
-        "4e-3 a step, about ten steps; a relu may flip near zero, so no bound holds for each element",
+        8e-2, "square", "4e-3 a step, about ten steps; a relu may flip near zero, so no bound holds for each element"
     ),
 }
 
@@ -172,7 +167,7 @@ def check_drop_path(
     deviation = (op.rate * (1 - op.rate) / len(kept)) ** 0.5
     if abs(share - (1 - op.rate)) > 5 * deviation:
         raise ConformanceError(f"{_text(op)}\n    keeps {share:.3f} of the samples instead of {1 - op.rate:.3f}")
-    factor = kept.reshape(-1, 1, 1, 1) / (1 - op.rate)
+    factor = kept.double().reshape(-1, 1, 1, 1) / (1 - op.rate)
     expected = {
         "output": sample.x.double().cpu() * factor,
         "gradient of x": sample.upstream.double().cpu() * factor,

@@ -58,7 +58,7 @@ def unfolded_elements(op: Connect, batch: int = BATCH) -> int:
 
 def unfolding_shows(op: Connect) -> bool:
     """Whether unfolded x is much larger than the weights that the op needs in any case."""
-    return own_elements(op) * 2 <= unfolded_elements(op)
+    return own_elements(op) * 2 < unfolded_elements(op)
 
 
 def own_elements(op: Connect, batch: int = BATCH) -> int:

@@ -3,7 +3,7 @@
 No size of a map or window equals a number of channels, groups, kernels or hidden units, so that a kernel that
 confuses two axes cannot pass by luck; and H != W throughout.
 
-Numbers: 20 channels to 20 or 16; 2 groups of 10 (of 8 outgoing), or 10 groups of 2; 6 hidden units; maps of
+Numbers: 20 channels to 20 or 26; 2 groups of 10 (of 13 outgoing), or 10 groups of 2; 6 hidden units; maps of
 5 x 7, 7 x 11, 6 x 9 and 9 x 15; windows of 3, 4, 5 and more.
 """
 
@@ -18,7 +18,7 @@ from archspec.schema.legality import Combination, legal_combinations
 from archspec.testing.layers import Layer
 from archspec.testing.memory import unfolding_shows
 
-CHANNELS, WIDTH = 20, 16
+CHANNELS, WIDTH = 20, 26
 SMALL, MAP = Feature(5, 7, CHANNELS), Feature(7, 11, CHANNELS)
 WHOLE, THREES = Feature(9, 15, CHANNELS), Feature(6, 9, CHANNELS)
 TOKEN = Feature(5, 7, CHANNELS, class_tokens=1)
@@ -48,16 +48,15 @@ _SLIDING_SAME: tuple[tuple[Any, Feature], ...] = (
     ({"sliding": {"size": [9, 3]}}, MAP),
 )
 _SLIDING_OTHER: tuple[tuple[Any, Feature], ...] = (
-    ({"sliding": {"size": 3, "stride": 2}}, MAP),
-    ({"sliding": {"size": [4, 5], "stride": [3, 2], "dilation": [1, 2]}}, MAP),
+    ({"sliding": {"size": 3, "stride": [2, 1]}}, MAP),
+    ({"sliding": {"size": [4, 7], "stride": [1, 3], "dilation": [1, 2]}}, MAP),
     ({"sliding": {"size": [4, 3], "padding": "end"}}, MAP),
-    ({"sliding": {"size": [3, 4], "stride": [3, 4], "padding": "end"}}, MAP),
+    ({"sliding": {"size": [4, 3], "stride": [4, 3], "padding": "end"}}, WHOLE),
     ({"sliding": {"size": [3, 5], "padding": "none"}}, MAP),
-    ({"sliding": {"size": [3, 4], "stride": [3, 2], "dilation": [1, 3], "padding": "none"}}, MAP),
-    ({"sliding": {"size": 1, "stride": [2, 3]}}, MAP),
+    ({"sliding": {"size": [3, 4], "stride": [2, 1], "dilation": [1, 2], "padding": "none"}}, MAP),
+    ({"sliding": {"size": 1, "stride": [2, 4]}}, MAP),
 )
 _WINDOW: tuple[tuple[Any, Feature], ...] = (
-    ({"window": 3}, THREES),
     ({"window": {"size": [3, 4], "shift": [1, 2]}}, MAP),
     ({"window": {"size": [4, 3], "shift": [3, 0]}}, MAP),
     ({"window": [7, 4]}, MAP),
@@ -68,8 +67,9 @@ _MASKED: tuple[tuple[Any, Feature], ...] = (
     ({"window": {"size": [3, 4], "shift": [1, 2], "padding": "masked"}}, MAP),
     ({"window": {"size": [4, 3], "padding": "masked"}}, MAP),
 )
-# A channel matrix makes every entry 16 x 20 numbers: the largest maps are left to the channels kept separate.
-_BIG = (WHOLE,)
+# A map that windows tile. A predictor has 6 hidden units, so its map must have no side of 6.
+_TILED: tuple[Any, Feature] = ({"window": 3}, THREES)
+_TILED_FOR_PREDICTORS: tuple[Any, Feature] = ({"window": [3, 5]}, WHOLE)
 
 _PREDICTORS: tuple[Written, ...] = (
     {},
@@ -116,8 +116,10 @@ def _spaces(combination: Combination) -> tuple[tuple[Any, Feature], ...]:
         # Local weights are predicted at the centre of a window, so they come without stride.
         return _SLIDING_SAME if weights == "local" else _SLIDING_SAME + _SLIDING_OTHER
     if combination.space == "window":
-        written = _WINDOW + (_MASKED if weights == "attention" else ())
-        return tuple(w for w in written if combination.channels == "separate" or w[1] not in _BIG)
+        tiled = _TILED_FOR_PREDICTORS if weights in ("pooled", "local") else _TILED
+        written = (tiled, *_WINDOW, *(_MASKED if weights == "attention" else ()))
+        # A channel matrix makes every entry 20 x 26 numbers: the largest map is for the channels kept separate.
+        return tuple(w for w in written if combination.channels == "separate" or w[1] != WHOLE)
     return _POINT if combination.space == "point" else _FULL
 
 
@@ -147,7 +149,7 @@ def _weights(name: str, number: int) -> Any:
 
 def _attentions() -> Iterator[Case]:
     """Every option of attention on padded and shifted maps, with padding both ways, and on a whole map."""
-    spaces: tuple[tuple[Any, Feature], ...] = (_WINDOW[1], _MASKED[0], _WINDOW[4], _FULL[0])
+    spaces: tuple[tuple[Any, Feature], ...] = (_WINDOW[0], _MASKED[0], _WINDOW[3], _FULL[0])
     for (space, source), options in itertools.product(spaces, _ATTENTIONS):
         name = "full" if space == "full" else "window"
         combination = Combination(name, "separate", "none", "groups", "attention")
@@ -170,13 +172,13 @@ def _class_tokens() -> Iterator[Case]:
 
 
 def _factors() -> Iterator[Case]:
-    """Factorised layers: channels through 6 hidden ones, or positions through 13 hidden ones."""
+    """Factorised layers: channels through 6 hidden ones, or positions through 17 hidden ones."""
     channels = Combination("point", "full", "offsets", "none", "static")
     positions = Combination("full", "separate", "none", "all", "static")
     for number, source in enumerate((SMALL, TOKEN)):
         layer = _layer(channels, "point", number) | {"rank": {"act": "gelu", "size": 6}}
         yield from _case(layer, source, channels)
-        layer = _layer(positions, "full", number) | {"rank": {"act": "relu", "size": 13}, "bias": True}
+        layer = _layer(positions, "full", number) | {"rank": {"act": "relu", "size": 17}, "bias": True}
         yield from _case(layer, source, positions)
 
 
@@ -184,9 +186,9 @@ def _patches() -> Iterator[Case]:
     """Convolutions whose windows do not overlap, on maps that they tile, that they overhang and that they outgrow."""
     combination = Combination("sliding", "full", "offsets", "none", "static")
     sizes: tuple[tuple[list[int], str, Feature], ...] = (
-        ([3, 5], "end", WHOLE),
-        ([3, 5], "none", WHOLE),
-        ([3, 4], "none", MAP),
+        ([3, 3], "end", WHOLE),
+        ([4, 4], "none", WHOLE),
+        ([3, 2], "none", MAP),
         ([4, 3], "end", MAP),
         ([9, 3], "end", SMALL),
     )

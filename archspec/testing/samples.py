@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from archspec import reference
-from archspec.ir import Connect, Feature, Op, Parameter, Predicted
+from archspec.ir import Connect, Op, Parameter, Predicted
 
 BATCH = 3
 
@@ -79,10 +79,3 @@ def _scale(op: Connect, name: str) -> float:
         hidden = op.weights.hidden if name == "predict.weight" else 4
         return 1 / math.sqrt(hidden * op.neighbours)
     return 1.0 if name == "relative_bias" else 0.5
-
-
-def features(feature: Feature, seed: int, batch: int = BATCH) -> Tensor:
-    """Random features of this shape, (B, H, W, C) in float64."""
-    generator = torch.Generator().manual_seed(seed)
-    shape = (batch, *reference.layout(feature))
-    return _representable(torch.randn(shape, generator=generator, dtype=torch.float64))

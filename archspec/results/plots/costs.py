@@ -1,15 +1,17 @@
 """Evaluations go in, how an exact cost is spread over the trials comes out, by how the trials ended."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from archspec.results.plots.style import BLUE, GREY, INK, ORANGE, PALE, RED, lay_out, quantity, safe
+from archspec.results.plots.style import BLUE, GREY, INK, ORANGE, PALE, RED, lay_out, quantity, safe, whole_ticks
 from archspec.results.records import EvaluationRecord
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+BINS = 24
 _COLOURS = {"complete": BLUE, "pruned": GREY, "failed": RED, "running": PALE}
 
 
@@ -39,24 +41,19 @@ def draw_costs(data: CostsData) -> "go.Figure":
 
     figure = go.Figure()
     everything = [value for values in data.trials.values() for value in values]
-    bins = None
-    if len(set(everything)) > 1:
-        width = (max(everything) - min(everything)) / 24
-        bins = {"start": min(everything), "end": max(everything) + width, "size": width}
+    first, last = min(everything, default=0), max(everything, default=0)
+    width = max((last - first) / BINS, 1)
+    bins = {"start": first, "end": last + width, "size": width}
+    tallest = max(Counter((value - first) // width for value in everything).values(), default=1)
     for state, values in data.trials.items():
         figure.add_histogram(x=values, name=state, xbins=bins, marker={"color": _COLOURS[state]})
     if data.named:
         look = {"symbol": "diamond", "size": 11, "color": ORANGE, "line": {"color": INK, "width": 1}}
         text = [f"{safe(name)}: {quantity(data.cost, value)}" for name, value in data.named.items()]
-        place = {
-            "x": list(data.named.values()),
-            "y": [0] * len(data.named),
-            "text": text,
-            "cliponaxis": False,
-        }
+        place = {"x": [*data.named.values()], "y": [0] * len(text), "text": text, "cliponaxis": False}
         hover = "%{text}<extra></extra>"
         figure.add_scatter(**place, name="named points", mode="markers", marker=look, hovertemplate=hover)
     lay_out(figure, 300, x=data.cost)
     figure.update_layout(barmode="stack", bargap=0.05)
-    figure.update_yaxes(title="trials", tickformat="d")
+    figure.update_yaxes(title="trials", **whole_ticks(tallest))
     return figure

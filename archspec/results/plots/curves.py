@@ -16,6 +16,7 @@ from archspec.results.plots.style import (
     lay_out,
     quantity,
     safe,
+    whole_ticks,
 )
 from archspec.results.records import EvaluationRecord, Objective, ranked
 
@@ -89,7 +90,8 @@ def draw_curves(data: CurvesData) -> "go.Figure":
         _add(figure, data, curve, {"color": colour, "width": 2.2})
     lay_out(figure, 420, y=data.measure)
     figure.update_layout(legend={"orientation": "v", "x": 1.02, "y": 1, "yanchor": "top"}, margin={"r": 150})
-    figure.update_xaxes(title="epoch", tickformat="d")
+    last = max((curve.epochs[-1] for curve in data.curves), default=1)
+    figure.update_xaxes(title="epoch", **whole_ticks(last))
     return figure
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from archspec.results.plots.style import BLUE, DOT, GREEN, GREY, RED, lay_out, quantity
+from archspec.results.plots.style import BLUE, DOT, GREEN, GREY, RED, lay_out, quantity, whole_ticks
 from archspec.results.records import EvaluationRecord, Objective, completed
 
 if TYPE_CHECKING:
@@ -72,5 +72,6 @@ def draw_history(data: HistoryData) -> "go.Figure":
         if numbers:
             figure.add_scatter(x=numbers, y=[floor] * len(numbers), marker=look, **text)
     lay_out(figure, 360, y=name)
-    figure.update_xaxes(title="trial", tickformat="d")
+    last = max((*data.trials, *data.pruned, *data.failed), default=1)
+    figure.update_xaxes(title="trial", **whole_ticks(last))
     return figure

@@ -53,6 +53,12 @@ def safe(text: str) -> str:
     return html.escape(text)
 
 
+def whole_ticks(count: float) -> dict[str, object]:
+    """An axis of whole numbers with at most ten steps: 1, 2 or 5 times a power of ten."""
+    steps = (size * 10**power for power in range(12) for size in (1, 2, 5))
+    return {"tickformat": "d", "dtick": next(step for step in steps if count <= 10 * step)}
+
+
 def lay_out(figure: "go.Figure", height: int, x: str = "", y: str = "") -> "go.Figure":
     """The look that all figures share; `x` and `y` are measures by name and get label and unit."""
     figure.update_layout(

@@ -24,9 +24,7 @@ from archspec.search.data.images import ImageArray, Labels, Pixels
 from archspec.search.data.writer import ArrayWriter, replace_file
 
 FORMAT = 1
-_VERIFIED_BYTES = (
-    2**28
-)  # larger files are checked by size and header only: reading ImageNet back takes too long
+_VERIFIED_BYTES = 2**28  # larger files are checked by size and header only: reading ImageNet back takes too long
 
 
 @dataclass(frozen=True)
@@ -75,9 +73,7 @@ def cached(facts: Mapping[str, Any], make: Callable[[], Making]) -> CachedSet:
     except OSError as error:
         raise DataError(f"the image cache {folder} cannot be written: {error}; set ARCHSPEC_CACHE") from error
     if found is None:
-        raise DataError(
-            f"the image cache {folder} does not read back as it was written; is the disk full or broken?"
-        )
+        raise DataError(f"the image cache {folder} does not read back as it was written; is the disk full or broken?")
     return found
 
 

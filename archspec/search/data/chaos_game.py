@@ -24,9 +24,7 @@ def choice_bytes(size: int) -> int:
     return chains(size) * (BURN_IN + STEPS)
 
 
-def attractor_points(
-    maps: Reals, choice: NDArray[np.int64], random: NDArray[np.uint8]
-) -> tuple[Reals, Reals]:
+def attractor_points(maps: Reals, choice: NDArray[np.int64], random: NDArray[np.uint8]) -> tuple[Reals, Reals]:
     """Points x, y (B, K) of the attractors of `maps` (B, N, 6), taken as `choice` (B, 256) says for each
     random byte.
 

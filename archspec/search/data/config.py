@@ -149,9 +149,7 @@ class DataConfig(Strict):
             not self.stream or self.procedural,
             f"stream is for {' and '.join(PROCEDURAL)}, not for {self.name}",
         )
-        _require(
-            not self.download or self.family in ("imagenette", "hfds"), f"nothing to download for {self.name}"
-        )
+        _require(not self.download or self.family in ("imagenette", "hfds"), f"nothing to download for {self.name}")
         if self.name == "relation":
             _require(
                 self.classes in (None, *_RELATION_CLASSES),

@@ -20,9 +20,7 @@ class Unreadable(Exception):
     """The bytes are not an image that Pillow can decode; the message says why."""
 
 
-def decode(
-    source: BinaryIO | Image.Image, size: int, resize: Literal["area", "bicubic"]
-) -> NDArray[np.uint8]:
+def decode(source: BinaryIO | Image.Image, size: int, resize: Literal["area", "bicubic"]) -> NDArray[np.uint8]:
     """Image (size, size, 3) from an open file, or from what a reader has opened already.
 
     Raises:

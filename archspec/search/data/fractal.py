@@ -47,9 +47,7 @@ def draw(
     words = draw_words(_TAG, seed, split, indices, numbers + -(-random_bytes // 8))
     unit, random = units(words[:, :numbers]), octets(words[:, numbers:])
     jitter = 1 + _JITTER * (2 * unit[:, 10:].reshape(maps.shape) - 1)
-    points = attractor_points(
-        maps * jitter, drawn.choice[labels], random[:, BYTES : BYTES + choice_bytes(size)]
-    )
+    points = attractor_points(maps * jitter, drawn.choice[labels], random[:, BYTES : BYTES + choice_bytes(size)])
     ink = _INK[np.minimum(hits(*_placed(*points, unit[:, :4]), size), len(_INK) - 1)]
     return _coloured(ink, random[:, :BYTES], unit[:, 4:10]), labels
 
@@ -72,8 +70,6 @@ def _coloured(ink: NDArray[np.int32], random: NDArray[np.uint8], unit: Reals) ->
     learned.
     """
     size = ink.shape[1]
-    ground = (unit[:, None, None, :3] * _GROUND[0]).astype(np.int32) + coloured_noise(random, size) * _GROUND[
-        1
-    ] // 256
+    ground = (unit[:, None, None, :3] * _GROUND[0]).astype(np.int32) + coloured_noise(random, size) * _GROUND[1] // 256
     colour = _COLOUR[0] + (unit[:, None, None, 3:] * (_COLOUR[1] - _COLOUR[0])).astype(np.int32)
     return (ground + (colour - ground) * ink[..., None] // 256).astype(np.uint8)

@@ -12,6 +12,7 @@ from itertools import islice
 from os import cpu_count
 from pathlib import Path
 from re import split
+from tarfile import TarError
 from typing import Literal
 
 import numpy as np
@@ -83,14 +84,17 @@ class ImageFiles:
         return Making(classes, decoded_chunks(images, self.config, skipped), skipped)
 
     def _encoded(self, chosen: Sequence[tuple[int, int]]) -> Iterator[EncodedImage]:
-        for index, label in chosen:
-            name = f"{self.root}/{self._listing.names[index]}"
-            try:
-                with self._listing.open(index) as handle:
-                    content = handle.read()
-            except OSError as error:
-                raise DataError(f"{name} cannot be read: {error}") from error
-            yield EncodedImage(name, content, label)
+        try:
+            for index, label in chosen:
+                name = f"{self.root}/{self._listing.names[index]}"
+                try:
+                    with self._listing.open(index) as handle:
+                        content = handle.read()
+                except (OSError, TarError) as error:
+                    raise DataError(f"{name} cannot be read: {error}") from error
+                yield EncodedImage(name, content, label)
+        finally:
+            self._listing.close()
 
     def _chosen(self, role: Role) -> tuple[NDArray[np.int64], tuple[str, ...]]:
         """Indices (N,) of the images of a role, and the names of the classes: those of the training split."""
@@ -105,9 +109,7 @@ class ImageFiles:
             chosen = self._members(str(self.config.val_split), "val_split")
         foreign = {self._listing.class_of(index) for index in chosen} - names
         if foreign:
-            raise DataError(
-                f"{self.root}: the {role} images have classes without training images: {sorted(foreign)}"
-            )
+            raise DataError(f"{self.root}: the {role} images have classes without training images: {sorted(foreign)}")
         labels = np.array([classes.index(self._listing.class_of(index)) for index in chosen], np.int64)
         asked = self.config.count(role)
         return (chosen if asked is None else chosen[stratified(labels, asked, self.config.seed)]), classes
@@ -128,11 +130,7 @@ class ImageFiles:
         try:
             return self._listing.members(split)
         except DataError as error:
-            hint = (
-                " (or val_split: null, to hold out a share of the training images)"
-                if key == "val_split"
-                else ""
-            )
+            hint = " (or val_split: null, to hold out a share of the training images)" if key == "val_split" else ""
             raise DataError(f"data.{key}: {error}{hint}") from error
 
 
@@ -167,9 +165,7 @@ def decoded_chunks(
             if broken and config.on_error == "fail":
                 raise DataError(f"unreadable image {broken[0]}; remove it, or set data.on_error: skip")
             skipped.extend(broken)
-            good = [
-                (r, image.label) for r, image in zip(results, chunk, strict=True) if not isinstance(r, str)
-            ]
+            good = [(r, image.label) for r, image in zip(results, chunk, strict=True) if not isinstance(r, str)]
             if good:
                 yield np.stack([r for r, _ in good]), np.array([label for _, label in good], np.int64)
 
@@ -177,6 +173,5 @@ def decoded_chunks(
 def _natural(name: str) -> tuple[tuple[bool, int, str], ...]:
     """Sort key that puts class 9 before class 10, as timm does."""
     return tuple(
-        (not part.isdecimal(), int(part) if part.isdecimal() else 0, part.lower())
-        for part in split(r"(\d+)", name)
+        (not part.isdecimal(), int(part) if part.isdecimal() else 0, part.lower()) for part in split(r"(\d+)", name)
     )

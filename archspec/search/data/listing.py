@@ -6,6 +6,7 @@ nothing else are passed over. Files are found and opened by timm's readers.
 
 import hashlib
 import os
+import tarfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -40,12 +41,8 @@ class ImageListing:
         """Whether there are classes only, and no splits: nothing lies deep enough below the training split's
         name.
         """
-        depths = {
-            (path.parts[0] == self.train_split, len(path.parts)) for path in map(PurePosixPath, self.names)
-        }
-        return any(depth == 2 for _, depth in depths) and not any(
-            of_train and depth > 2 for of_train, depth in depths
-        )
+        depths = {(path.parts[0] == self.train_split, len(path.parts)) for path in map(PurePosixPath, self.names)}
+        return any(depth == 2 for _, depth in depths) and not any(of_train and depth > 2 for of_train, depth in depths)
 
     @cached_property
     def splits(self) -> tuple[str, ...]:
@@ -62,9 +59,7 @@ class ImageListing:
             return np.arange(len(self.names))
         if split not in self.splits:
             close = nearest(split, self.splits) or self.splits
-            raise DataError(
-                f"{self.root} has no split {split!r}; nearest: {', '.join(close) or 'it has no splits'}"
-            )
+            raise DataError(f"{self.root} has no split {split!r}; nearest: {', '.join(close) or 'it has no splits'}")
         found = [index for index, name in enumerate(self.names) if name.startswith(split + "/")]
         stray = next((self.names[index] for index in found if self.names[index].count("/") < 2), None)
         if stray is not None:
@@ -80,6 +75,13 @@ class ImageListing:
         handle: BinaryIO = self.reader[self.positions[index]][0]
         return handle
 
+    def close(self) -> None:
+        """Close the tar that timm's reader keeps open; it opens it again when needed."""
+        state = getattr(self.reader, "tar_state", None)
+        if state is not None and state.tf is not None:
+            state.tf.close()
+            state.reset()
+
 
 def list_images(root: Path, train_split: str) -> ImageListing:
     """List a tree or tar.
@@ -90,17 +92,15 @@ def list_images(root: Path, train_split: str) -> ImageListing:
     from timm.data.readers.reader_factory import create_reader
 
     check_root(root)
-    options: dict[str, Any] = (
-        {"cache_tarinfo": False} if root.is_file() else {}
-    )  # leave no file beside the user's
+    # Leave no file beside the user's tar.
+    options: dict[str, Any] = {"cache_tarinfo": False} if root.is_file() else {}
     try:
         reader = create_reader("", str(root), **options)
-    except (RuntimeError, ValueError, OSError) as error:  # ValueError: timm unpacks an empty list of samples
+    except (RuntimeError, ValueError, OSError, tarfile.TarError) as error:
+        # ValueError: timm unpacks an empty list of samples.
         raise DataError(f"{root} holds no images that timm can list: {error}") from error
     paths = [PurePosixPath(os.path.normpath(name).replace(os.sep, "/")) for name in reader.filenames()]
-    found = [
-        (path, i) for i, path in enumerate(paths) if not path.name.startswith(".") and len(path.parts) > 1
-    ]
+    found = [(path, i) for i, path in enumerate(paths) if not path.name.startswith(".") and len(path.parts) > 1]
     if not found:
         raise DataError(f"{root}: images must lie in folders named by their class")
     shared = _shared_folders([path for path, _ in found], train_split)
@@ -153,7 +153,5 @@ def content_key(root: Path) -> str:
             except OSError as error:
                 raise DataError(f"{path} cannot be read: {error}") from error
             relative = os.path.relpath(path, root)
-            digest.update(
-                f"{relative}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode("utf-8", "surrogateescape")
-            )
+            digest.update(f"{relative}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

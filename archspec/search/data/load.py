@@ -50,9 +50,7 @@ def open_data(config: DataConfig, with_test: bool = False) -> ImageData:
     if config.procedural:
         return _open_procedural(config, with_test)
     if config.name in ("imagefolder", "imagenette"):
-        root = (
-            Path(config.root or "").expanduser() if config.name == "imagefolder" else imagenette_root(config)
-        )
+        root = Path(config.root or "").expanduser() if config.name == "imagefolder" else imagenette_root(config)
         split: Callable[[Role], CachedSet] = ImageFiles(root, config).split
     else:
         split = timm_split(config)
@@ -61,9 +59,7 @@ def open_data(config: DataConfig, with_test: bool = False) -> ImageData:
     return _assembled(train.images, val.images, test, train.classes)
 
 
-def _assembled(
-    train: Images, val: ImageArray, test: ImageArray | None, classes: tuple[str, ...]
-) -> ImageData:
+def _assembled(train: Images, val: ImageArray, test: ImageArray | None, classes: tuple[str, ...]) -> ImageData:
     identity = json.dumps([train.digest, len(train), val.digest, classes])
     return ImageData(
         train=train,

@@ -20,21 +20,20 @@ BYTES = CHANNELS * sum((cells + 1) ** 2 for cells in CELLS)
 
 @cache
 def _interpolation(cells: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    position = (
-        (2 * np.arange(size, dtype=np.int64) + 1) * cells * 128 // size
-    )  # 1/256 of a cell, pixel centres
+    position = (2 * np.arange(size, dtype=np.int64) + 1) * cells * 128 // size  # 1/256 of a cell, pixel centres
     return position >> 8, position & 255
 
 
 def _enlarge(grid: NDArray[np.int32], size: int) -> NDArray[np.int32]:
     """Bilinear, (B, C, cells + 1, cells + 1) -> (B, C, size, size)."""
     low, part = _interpolation(grid.shape[-1] - 1, size)
-    part = part.astype(np.int32)
-    rows = grid[:, :, low] * (256 - part)[:, None] + grid[:, :, low + 1] * part[:, None]
+    right = part.astype(np.int32)
+    left = np.subtract(256, right, dtype=np.int32)
+    rows: NDArray[np.int32] = grid[:, :, low] * left[:, None] + grid[:, :, low + 1] * right[:, None]
     rows >>= 8
-    full = rows[..., low] * (256 - part) + rows[..., low + 1] * part
+    full: NDArray[np.int32] = rows[..., low] * left + rows[..., low + 1] * right
     full >>= 8
-    return full.astype(np.int32, copy=False)
+    return full
 
 
 def coloured_noise(random: NDArray[np.uint8], size: int) -> NDArray[np.int32]:

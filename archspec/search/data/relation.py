@@ -94,9 +94,7 @@ def _ground(words: NDArray[np.uint64], texture: Integers, size: int) -> Integers
     x, y = _axes(size)
     wave = np.array(TEXTURES, np.int64)[texture]
     period = 8 * _SIDE
-    phase = (
-        wave[:, 0, None, None] * x + wave[:, 1, None, None] * y + below(words[:, 0], period)[:, None, None]
-    )
+    phase = wave[:, 0, None, None] * x + wave[:, 1, None, None] * y + below(words[:, 0], period)[:, None, None]
     return 64 + np.abs(phase % period - period // 2) * 96 // (period // 2)
 
 

@@ -49,9 +49,7 @@ def _numbers(tag: int, seed: int, label: int) -> Iterator[float]:
 
 def _system(tag: int, seed: int, label: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     numbers = _numbers(tag, seed, label)
-    words = draw_words(
-        tag, seed, "classes", np.array([label * 2**20 + 2**20 - 1], np.int64), choice_bytes(32) // 8 + 1
-    )
+    words = draw_words(tag, seed, "classes", np.array([label * 2**20 + 2**20 - 1], np.int64), choice_bytes(32) // 8 + 1)
     random = octets(words)[:, : choice_bytes(32)]
     while True:
         maps, choice = _candidate(numbers)
@@ -65,9 +63,7 @@ def _candidate(numbers: Iterator[float]) -> tuple[NDArray[np.float64], NDArray[n
     count = 2 + int(next(numbers) * 3)
     low, high = (5 + count) / 2, (6 + count) / 2
     while True:
-        values = [
-            sorted((next(numbers) * _LARGEST, next(numbers) * _LARGEST), reverse=True) for _ in range(count)
-        ]
+        values = [sorted((next(numbers) * _LARGEST, next(numbers) * _LARGEST), reverse=True) for _ in range(count)]
         if low <= sum(large + 2 * small for large, small in values) <= high:
             break
     maps = np.zeros((_MAPS, 6))

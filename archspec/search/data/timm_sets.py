@@ -6,7 +6,7 @@ used for `hfds/` only, and only with `data.download: true`.
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -42,13 +42,9 @@ def _create_reader(config: DataConfig, split: str) -> Any:
     try:
         with _network(config.download):
             return create_reader(config.name, config.root, split=split, **options)
-    except (
-        Exception
-    ) as error:  # third-party code raises what it likes; whatever it is, the set cannot be opened
+    except Exception as error:  # third-party code raises what it likes; whatever it is, the set cannot be opened
         package = _NEEDED[config.family]
-        hint = (
-            f"; is the package {package} installed?" if isinstance(error, ImportError | RuntimeError) else ""
-        )
+        hint = f"; is the package {package} installed?" if isinstance(error, ImportError | RuntimeError) else ""
         hint = hint or (
             "" if config.download or config.family == "wds" else "; data.download is false: local files only"
         )
@@ -66,10 +62,8 @@ def _network(allowed: bool) -> Iterator[None]:
     from huggingface_hub import constants
 
     modules: list[Any] = [constants]
-    try:
+    with suppress(ImportError):  # without the package the reader says so
         modules.append(import_module("datasets.config"))
-    except ImportError:
-        pass  # the reader says so
     before = [module.HF_HUB_OFFLINE for module in modules]
     try:
         for module in modules:
@@ -96,9 +90,7 @@ def _split_name(config: DataConfig, role: Role) -> str:
 
 def _label(config: DataConfig, name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
-        raise DataError(
-            f"{config.name}: {name} has the label {value!r}, not a class number; see data.label_key"
-        )
+        raise DataError(f"{config.name}: {name} has the label {value!r}, not a class number; see data.label_key")
     return int(value)
 
 
@@ -118,7 +110,8 @@ class _Table:
         config = self._config
         reader = self._reader(_split_name(config, role))
         info = reader.dataset.info
-        state = repr((len(reader), info.features, info.version, info.splits, info.download_checksums))
+        fingerprint = getattr(reader.dataset, "_fingerprint", "")  # of the files' content, the same in every process
+        state = repr((len(reader), info.features, info.version, info.download_checksums, fingerprint))
         key = hashlib.sha256(state.encode()).hexdigest()
         return cached(_role_facts(config, role, key), lambda: self._make(role, reader))
 
@@ -134,14 +127,10 @@ class _Table:
         if count is not None:
             chosen = chosen[stratified(labels[chosen], count, config.seed)]
         names = {number: name for name, number in reader.class_to_idx.items()}
-        classes = tuple(
-            names.get(number, str(number)) for number in range(max([*names, *labels.tolist()]) + 1)
-        )
+        classes = tuple(names.get(number, str(number)) for number in range(max([*names, *labels.tolist()]) + 1))
         check_classes(config, classes)
         skipped: list[str] = []
-        return Making(
-            classes, decoded_chunks(self._encoded(reader, chosen.tolist(), labels), config, skipped), skipped
-        )
+        return Making(classes, decoded_chunks(self._encoded(reader, chosen.tolist(), labels), config, skipped), skipped)
 
     def _encoded(self, reader: Any, rows: list[int], labels: np.ndarray[Any, Any]) -> Iterator[EncodedImage]:
         for row in rows:
@@ -184,6 +173,4 @@ class _Shards:
             yield EncodedImage(name, image, number)
         expected = min(len(reader), config.count(role) or len(reader))
         if read < expected and config.on_error == "fail":  # timm logs what it cannot decode and goes on
-            raise DataError(
-                f"{config.name}, split {split!r}: {expected - read} of {expected} samples are unreadable"
-            )
+            raise DataError(f"{config.name}, split {split!r}: {expected - read} of {expected} samples are unreadable")

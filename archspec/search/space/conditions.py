@@ -188,9 +188,7 @@ def _conjuncts(part: Part) -> frozenset[Part]:
 
 
 def _implies(strong: Part, weak: Part) -> bool:
-    return all(
-        any(have == need or _is_subset(have, need) for have in _conjuncts(strong)) for need in _conjuncts(weak)
-    )
+    return all(any(have == need or _is_subset(have, need) for have in _conjuncts(strong)) for need in _conjuncts(weak))
 
 
 def _is_subset(have: Part, need: Part) -> bool:

@@ -67,6 +67,8 @@ class _Parser:
             near = nearest(quantity, QUANTITIES) or QUANTITIES
             raise self.refused("a constraint starts with a quantity of the cost", quantity, at, near)
         sign, at = self.take()
+        low: int | None
+        high: int | None
         if sign == "in":
             low, high = self.interval(quantity)
         elif sign in COMPARISONS:

@@ -4,6 +4,7 @@ Parts carry a key made of the options taken, so that equal parts (a block used i
 are checked once and kept.
 """
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -70,6 +71,10 @@ class Filler:
             numbers = {hole.number for hole in holes_in(block)}
             self.varied |= {(name, stage) for number, stage in uneven if number in numbers and stage is not None}
 
+    def __reduce__(self) -> tuple[type["Filler"], tuple[Any, ...]]:
+        # Ids are of this process and of these objects: a copy finds its own.
+        return type(self), (self.template, self.layout)
+
     @property
     def _blocks(self) -> Mapping[str, Any]:
         blocks = self.template.get("blocks")
@@ -111,13 +116,25 @@ class Filler:
             node, at = node.options[number], node.option_locations[number]
         return node, at
 
-    def parts(self, read: Read, count: int | None = None) -> Parts:
-        """All parts, or those of the first `count` stages. Raises Misshapen."""
+    def parts(self, read: Read) -> Parts:
+        """The whole network. Raises Misshapen."""
+        return deque(self.steps(read), maxlen=1)[0]
+
+    def steps(self, read: Read, begun: Parts | None = None) -> Iterator[Parts]:
+        """The network as it grows from front to back: by the fields of a stage, then block by block; whole at last.
+
+        Nothing is read before it is needed, and nothing of the whole stages that `begun` has. Raises Misshapen.
+        """
         stages, _ = self.open(self.template.get("stages"), NETWORK, read, [])
         if not isinstance(stages, list | tuple) or not stages:
             raise Misshapen
-        rest = self._part("rest", self.template, NETWORK, read, without=("stages", "blocks"))
-        return Parts(rest, tuple(self._stage(node, Scope(s), read) for s, node in enumerate(stages[:count])))
+        if begun is None:
+            begun = Parts(self._part("<rest>", self.template, NETWORK, read, without=("stages", "blocks")), ())
+        rest, done = begun.rest, begun.stages
+        for number, node in list(enumerate(stages))[len(done) :]:
+            for grown in self._stage(node, Scope(number), read):
+                yield Parts(rest, (*done, grown))
+            done = (*done, grown)
 
     def _part(self, kind: str, node: Any, scope: Scope, read: Read, without: tuple[str, ...] = ()) -> Part:
         taken: list[str | int] = [kind]
@@ -139,9 +156,10 @@ class Filler:
                 self.carriers.add(id(known))
         return known
 
-    def _stage(self, node: Any, scope: Scope, read: Read) -> StageParts:
+    def _stage(self, node: Any, scope: Scope, read: Read) -> Iterator[StageParts]:
         mapping, _ = self.open(node, scope, read, [])
-        stage = self._part(f"stage {scope.stage}", node, scope, read, without=("block",))
+        stage = self._part(f"<stage {scope.stage}>", node, scope, read, without=("block",))
+        yield StageParts(stage, ())
         names = self.fill(mapping.get("block"), scope, read, [])
         names = names if isinstance(names, list | tuple) else [names]
         depth = stage.data.get("depth")
@@ -156,7 +174,7 @@ class Filler:
             if name not in same or (name, scope.stage) in self.varied:
                 same[name] = self._part(name, self._blocks[name], Scope(scope.stage, place), read)
             blocks.append(same[name])
-        return StageParts(stage, tuple(blocks))
+            yield StageParts(stage, tuple(blocks))
 
 
 def holes_in(node: Any) -> Iterator[Hole]:

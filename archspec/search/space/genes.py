@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from archspec.errors import Location
@@ -97,7 +98,7 @@ def gene_of(hole: Hole, name: str, conditions: Condition) -> Gene:
 
 def _ascending(labels: tuple[Label, ...]) -> bool:
     numbers = [label for label in labels if isinstance(label, int | float) and not isinstance(label, bool)]
-    return len(numbers) == len(labels) and all(a < b for a, b in zip(numbers, numbers[1:], strict=False))
+    return len(numbers) == len(labels) and all(a < b for a, b in pairwise(numbers))
 
 
 def axis_of(path: Path) -> Axis:

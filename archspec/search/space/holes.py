@@ -10,6 +10,7 @@ drawn), and `when: {hole: value}` with `else: value` (what stands there when the
 """
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal
@@ -65,7 +66,9 @@ class HoleReader:
     """Reads the holes of one tree, and gathers what is wrong with them."""
 
     def __init__(self) -> None:
-        self.holes: list[Hole] = []
+        self.holes: dict[int, Hole] = {}
+        """By number, in the order of the file."""
+        self.count = 0
         self.problems: list[Problem] = []
         self.hopeless = False
         """Whether some hole has no options to go on with."""
@@ -104,12 +107,12 @@ class HoleReader:
     def _hole(self, data: Mapping[str, Any], path: Path, location: Location | None) -> Any:
         opener = "choose" if "choose" in data else "range"
         self._keys(data, opener, path)
-        number = len(self.holes)
+        number, self.count = self.count, self.count + 1
         if opener == "choose":
             options, places, scale = *self._options(data, path), None
         else:
             scale = self._range(data, path)
-            options = scale.values if scale else ()
+            options = scale.values if scale else _first_number(data["range"])
             places = (locate(data, ("range",)),) * len(options)
         if not options:
             self.hopeless = True
@@ -129,7 +132,7 @@ class HoleReader:
             when=when,
             otherwise=otherwise,
         )
-        self.holes.append(hole)
+        self.holes[number] = hole
         return hole
 
     def _keys(self, data: Mapping[str, Any], opener: str, path: Path) -> None:
@@ -148,7 +151,8 @@ class HoleReader:
             rule = f"choose is a list of 1 to {MAXIMUM_CHOICES:,} options"
             found = written if not isinstance(written, list | tuple) else f"{len(written):,} options"
             self.refuse(rule, found, (*path, "choose"), at)
-            return (), ()
+            # The value alone stands in, so that the rest of the file can be checked too.
+            return ((), ()) if isinstance(written, list | tuple | None) else ((written,), (at,))
         places = tuple(locate(written, (index,)) or at for index in range(len(written)))
         options = []
         for index, (option, place) in enumerate(zip(written, places, strict=True)):
@@ -192,7 +196,7 @@ class HoleReader:
         when, otherwise = data.get("when"), data.get("else")
         if "when" not in data or "else" not in data:
             missing = "else" if "when" in data else "when"
-            rule = "when says which choices of other holes this one needs, else what stands here otherwise: both or none"
+            rule = "when says what this hole needs of others, else what stands here otherwise: both or none"
             self.refuse(rule, f"no {missing}", path, locate_key(data, ("when" if missing == "else" else "else",)))
         if "else" in data and holds_hole(HoleReader().read(otherwise)):
             self.refuse("else holds no holes", otherwise, (*path, "else"), locate(data, ("else",)))
@@ -203,6 +207,12 @@ class HoleReader:
             return (), otherwise
         wanted = {key: value if isinstance(value, list | tuple) else [value] for key, value in when.items()}
         return tuple((key, tuple(values)) for key, values in wanted.items()), otherwise
+
+
+def _first_number(written: Any) -> tuple[Any, ...]:
+    """What stands in for a broken range, so that the rest of the file can be checked too."""
+    first = written[0] if isinstance(written, list | tuple) and written else None
+    return (first,) if isinstance(first, int | float) else ()
 
 
 def holds_hole(data: Any) -> bool:
@@ -221,11 +231,11 @@ def every_option(data: Any) -> Iterator[Any]:
             yield from every_option(option)
         if data.when:
             yield data.otherwise
-    elif isinstance(data, Mapping | list | tuple) and holds_hole(data):
-        keys: list[Any] = list(data) if isinstance(data, Mapping) else list(range(len(data)))
+    elif isinstance(data, LocatedDict | LocatedList) and holds_hole(data):
+        keys: list[Any] = list(data) if isinstance(data, LocatedDict) else list(range(len(data)))
         columns = {key: list(every_option(data[key])) for key in keys}
         for row in range(max(map(len, columns.values()), default=1)):
-            copied = data.copy() if isinstance(data, LocatedDict | LocatedList) else type(data)(data)
+            copied: Any = copy(data)
             for key, column in columns.items():
                 copied[key] = column[row % len(column)]
             yield copied

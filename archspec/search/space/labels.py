@@ -1,4 +1,4 @@
-"""The options of a hole go in; a short, stable, unique label of each comes out: `7`, `static`, `pooled(reduction=4)`."""
+"""The options of a hole go in; a short, stable label of each comes out: `7`, `static`, `pooled(reduction=4)`."""
 
 import hashlib
 import json
@@ -42,12 +42,16 @@ def _text(option: Any) -> str:
     if isinstance(option, Mapping):
         if len(option) == 1:
             (key, value), *_ = option.items()
-            return f"{key}({_text(value)})"
-        return ", ".join(f"{key}={_text(value)}" for key, value in option.items())
+            return f"{key}({_pairs(value) if isinstance(value, Mapping) else _text(value)})"
+        return _pairs(option)
     if isinstance(option, list | tuple):
         simple = all(isinstance(item, str | int | float) for item in option)
         return ("+" if simple else "; ").join(_text(item) for item in option)
     return {None: "null", True: "true", False: "false"}.get(option) or str(option)
+
+
+def _pairs(mapping: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={_text(value)}" for key, value in mapping.items())
 
 
 def shown(option: Any) -> Any:

@@ -5,7 +5,7 @@ block is walked for every place of every stage that may use it. Mentions of othe
 references until all genes are known.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,7 @@ class Layout:
     sites: Mapping[tuple[int, Scope], Site]
 
 
-def lay_out(template: Mapping[str, Any], holes: list[Hole]) -> tuple[Layout, list[Problem]]:
+def lay_out(template: Mapping[str, Any], holes: Mapping[int, Hole]) -> tuple[Layout, list[Problem]]:
     """The layout of a network with holes, and the problems of holes that do not go together."""
     walk = _Walk(template, holes)
     walk.network()
@@ -58,13 +58,13 @@ def lay_out(template: Mapping[str, Any], holes: list[Hole]) -> tuple[Layout, lis
 class _Walk:
     """Gathers, for each gene, the holes that draw it and the conditions under which one of them is active."""
 
-    def __init__(self, template: Mapping[str, Any], holes: list[Hole]) -> None:
+    def __init__(self, template: Mapping[str, Any], holes: Mapping[int, Hole]) -> None:
         self.template = template
         self.holes = holes
         self.drawn: dict[str, list[Hole]] = {}
         self.conditions: dict[str, Condition] = {}
         self.sites: dict[tuple[int, Scope], tuple[Hole, str | Reference | None, Condition]] = {}
-        self.spelt_out = _alike(holes)
+        self.spelt_out = _alike(holes.values())
 
     def network(self) -> None:
         for key, node in self.template.items():
@@ -148,7 +148,7 @@ class _Walk:
                         self.walk(blocks[name], Scope(scope.stage, place), every(picked, reached))
 
 
-def _alike(holes: list[Hole]) -> set[int]:
+def _alike(holes: Iterable[Hole]) -> set[int]:
     """The holes without a name whose short genes would have one name."""
     names: dict[str, list[int]] = {}
     for hole in holes:
@@ -193,7 +193,12 @@ class _Resolution:
         met = self.condition(when)
         if not isinstance(gene, Reference):
             return Site(gene if gene in self.walk.drawn else None, met)
-        return Site(self.meant(gene), met)
+        followed = self.meant(gene)
+        choices = len(self.walk.drawn[followed][0].labels) if followed else len(hole.options)
+        if len(hole.options) != choices:
+            rule = f"a hole that follows another has as many options; {followed} has {choices}"
+            self.refuse(hole, rule, str(len(hole.options)))
+        return Site(followed, met)
 
     def meant(self, reference: Reference) -> str | None:
         """The gene that a reference means; reports it where there is none."""
@@ -240,9 +245,7 @@ class _Resolution:
             return every(active, len(wanted) == len(labels) or Chosen(gene, wanted, len(labels)))
         hole = self.walk.holes[reference.hole]
         if len(hole.options) != len(labels):
-            rule = f"a hole that follows another has as many options; {gene} has {len(labels)}"
-            self.refuse(hole, rule, str(len(hole.options)), tuple(map(str, labels[:5])))
-            return True
+            return True  # reported with its site
         picked = Chosen(gene, frozenset((labels[reference.index],)), len(labels))
         # Where the other is not active it stands at its first choice.
         return every(active, picked) if reference.index else some(every(active, picked), negated(active))
@@ -269,12 +272,13 @@ def _choices(hole: Hole) -> str:
 def _in_order(genes: dict[str, Gene]) -> tuple[Gene, ...]:
     """Each gene after those that its condition reads, otherwise in the order of the file."""
     ordered: dict[str, Gene] = {}
+    number = {name: place for place, name in enumerate(genes)}
 
     def place(name: str) -> None:
         if name in ordered or name not in genes:
             return
         gene = genes.pop(name)
-        for needed in sorted(genes_of(gene.conditions), key=str):
+        for needed in sorted(genes_of(gene.conditions), key=lambda needed: number.get(needed, 0)):
             place(needed)
         ordered[name] = gene
 

@@ -69,9 +69,7 @@ def canonical(space: SearchSpace, assignment: Mapping[str, Label]) -> Assignment
     """
     complete = _complete(space, assignment)
     read = complete.__getitem__
-    return {
-        gene.name: complete[gene.name] if holds(gene.conditions, read) else gene.choices[0] for gene in space.genes
-    }
+    return {gene.name: complete[gene.name] if holds(gene.conditions, read) else gene.choices[0] for gene in space.genes}
 
 
 def _complete(space: SearchSpace, assignment: Mapping[str, Label]) -> Assignment:

@@ -4,7 +4,7 @@ Parts that points have in common are checked once and kept in the space: what re
 holes, to put the parts together and to resolve them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -50,18 +50,22 @@ def point(space: SearchSpace, assignment: Mapping[str, Label]) -> Point:
     the file; also for an assignment that is not one of the space.
     """
     chosen = canonical(space, assignment)
-    read = chosen.__getitem__
-    try:
-        network, spelt_out = _assembled(space, space.filler.parts(read))
-        program = resolve(spelt_out)
-    except (Misshapen, ValidationError, SpecError):
-        # Rare, so only now is the network written with the place of each value in the file.
-        network = network_from(written(space, read))
-        program = resolve(network)
+    network, program = _resolved(space, chosen.__getitem__)
     name = f"{space.name}_{program.digest[:8]}"
     named = replace(program, name=name)
     vars(named)["digest"] = program.digest  # the name is no part of it, and it takes as long as the cost
     return Point(chosen, network.model_copy(update={"name": name}), named)
+
+
+def _resolved(space: SearchSpace, read: Read) -> tuple[Network, Program]:
+    try:
+        network, spelt_out = assembled(space, space.filler.parts(read))
+        return network, resolve(spelt_out)
+    except (Misshapen, ValidationError, SpecError):
+        # Rare, so only then is the network written with the place of each value in the file.
+        pass
+    network = network_from(written(space, read))
+    return network, resolve(network)
 
 
 def network(space: SearchSpace, assignment: Mapping[str, Label]) -> Network:
@@ -74,23 +78,24 @@ def yaml(space: SearchSpace, assignment: Mapping[str, Label]) -> str:
     return network_yaml(network(space, assignment))
 
 
-def _assembled(space: SearchSpace, parts: Parts) -> tuple[Network, Network]:
+def assembled(space: SearchSpace, parts: Parts) -> tuple[Network, Network]:
     """The network, and the same with its shorthands spelt out, which resolves faster. Raises ValidationError."""
     names = block_names(parts)
-    rest = _kept(space, parts.rest.key, lambda: _checked_rest(space, parts, names))
+    rest = kept(space, parts.rest.key, lambda: _checked_rest(space, parts, names))
     stages, blocks = [], {}
     for made in parts.stages:
         used = tuple(names[block.key] for block in made.blocks)
-        stages.append(_kept(space, (*made.stage.key, *used), lambda: _checked_stage(made.stage, used)))  # noqa: B023
+        stages.append(kept(space, (*made.stage.key, *used), lambda: _checked_stage(made.stage, used)))  # noqa: B023
         for block in made.blocks:
-            blocks[names[block.key]] = _kept(space, block.key, lambda: _checked_block(block))  # noqa: B023
+            blocks[names[block.key]] = kept(space, block.key, lambda: _checked_block(block))  # noqa: B023
     plain = {"stages": tuple(s for s, _ in stages), "blocks": {name: b for name, (b, _) in blocks.items()}}
     network = Network.model_validate({**rest[0], **plain})
     spelt = {"stages": tuple(s for _, s in stages), "blocks": {name: b for name, (_, b) in blocks.items()}}
     return network, network.model_copy(update={**rest[1], **spelt})
 
 
-def _kept(space: SearchSpace, key: Any, make: Any) -> Any:
+def kept(space: SearchSpace, key: Any, make: Callable[[], Any]) -> Any:
+    """What `make` makes, made once for a key of the space."""
     if key not in space.kept:
         if len(space.kept) >= MAXIMUM_KEPT:
             space.kept.clear()
@@ -128,7 +133,7 @@ def _spelt_out(branch: Any) -> Any:
 
 
 def block_names(parts: Parts) -> dict[tuple[str | int, ...], str]:
-    """A name for each block in use: its own, or with the stage (and place) where it is first used if there are several."""
+    """A name for each block in use: its own, or, of several, with the stage (and place) of its first use."""
     variants: dict[str, dict[tuple[str | int, ...], tuple[int, int]]] = {}
     for stage, made in enumerate(parts.stages):
         for place, block in enumerate(made.blocks):
@@ -187,9 +192,3 @@ def _written(space: SearchSpace, parts: Parts, names: Mapping[Any, str]) -> Loca
 
 def _listed(names: str | tuple[str, ...]) -> Any:
     return names if isinstance(names, str) else list(names)
-
-
-def unused_blocks(space: SearchSpace, parts: Parts) -> Iterator[str]:
-    """The blocks of the file that the parts do not use."""
-    used = {str(block.key[0]) for made in parts.stages for block in made.blocks}
-    return (name for name in space.template.get("blocks", {}) if name not in used)

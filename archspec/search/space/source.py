@@ -1,7 +1,7 @@
 """The path of a search-space file goes in; what it says, its network merged over its bases, comes out, with places."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,7 +32,7 @@ class SpaceFile(Strict):
     base: str | None = None
     """A network (a name of the zoo, or a path from this file) or another space, over which `network` is merged:
     mappings key by key, lists and single values as a whole."""
-    network: dict[str, Any] = {}
+    network: dict[str, Any] = Field(default_factory=dict)
     constraints: Annotated[tuple[str, ...], FROM_LIST, Field(max_length=100)] | None = None
     """Left out: those of the base, where that is a space. Both bounds of an interval belong to it."""
 
@@ -118,7 +118,7 @@ def _base(data: LocatedDict, path: Path, chain: tuple[Path, ...], source: SpaceS
             return base.network
     except SpecError as error:
         at = locate(data, ("base",))
-        source.problems += (Problem(p.rule, p.found, p.path or "base", p.location or at, p.nearest) for p in error.problems)
+        source.problems += (replace(p, path=p.path or "base", location=p.location or at) for p in error.problems)
         return LocatedDict()
     network = content.copy()
     for key in _OF_THE_BASE:

@@ -1,0 +1,51 @@
+"""A search space goes in; what there is to know before searching it comes out: count, feasible share, cost, names."""
+
+from typing import Any
+
+from archspec.cli.output import cell, print_table
+from archspec.search.space import count, feasible_share, load_space, named_points
+
+SHOWN_COSTS = ("params", "macs", "activation_bytes")
+
+
+def summary(name_or_path: str, samples: int, seed: int) -> dict[str, Any]:
+    """The facts as plain data. Raises SpecError with every problem of the file."""
+    space = load_space(name_or_path)
+    seen = feasible_share(space, samples, seed)
+    return {
+        "name": space.name,
+        "points": count(space),
+        "genes": len(space.genes),
+        "digest": space.digest,
+        "feasible": {
+            "share": seen.share,
+            "standard_error": seen.standard_error,
+            "interval": seen.interval,
+            "exact": seen.exact,
+            "points_looked_at": seen.points,
+            "seed": seen.seed,
+            "illegal": {share.text: share.share for share in seen.illegal},
+            "violated": {share.text: share.share for share in seen.violated},
+        },
+        "costs": {name: {"low": seen.costs[name][0], "high": seen.costs[name][-1]} for name in SHOWN_COSTS},
+        "named_points": sorted(named_points(space)),
+        "axes": {axis: [g.name for g in space.genes if g.axis == axis] for axis in {g.axis for g in space.genes}},
+    }
+
+
+def print_summary(found: dict[str, Any]) -> None:
+    """The facts for a person."""
+    seen = found["feasible"]
+    low, high = (100 * bound for bound in seen["interval"])
+    error = "exact" if seen["exact"] else f"± {100 * seen['standard_error']:.1f} %, 95 % in {low:.1f} to {high:.1f} %"
+    how = "all" if seen["exact"] else f"{seen['points_looked_at']:,} drawn with seed {seen['seed']}"
+    rows: list[tuple[str, str]] = [
+        ("points", f"{found['points']:,} (exact)"),
+        ("genes", cell(found["genes"])),
+        ("feasible", f"{100 * seen['share']:.1f} % ({error}; {how})"),
+    ]
+    rows += [(f"  break {text}", f"{100 * share:.1f} %") for text, share in seen["violated"].items()]
+    rows += [(f"  illegal: {text}", f"{100 * share:.1f} %") for text, share in seen["illegal"].items()]
+    rows += [(name, f"{cell(c['low'])} to {cell(c['high'])}") for name, c in found["costs"].items()]
+    rows.append(("named networks inside", ", ".join(found["named_points"]) or "none"))
+    print_table((found["name"], ""), rows)

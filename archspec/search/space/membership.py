@@ -1,0 +1,171 @@
+"""A search space and a program go in; the point of the space that means the same comes out, or none.
+
+The network is put together front to back, and a gene is given a value only once it is read. As soon as a block is
+complete, the ops so far are compared with the program's: where they differ, every completion differs. So the search
+follows the program instead of drawing points, and what it does not find is not there.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from archspec import ir
+from archspec.errors import Problem, SpecError
+from archspec.resolve import resolve
+from archspec.schema.load import load, names
+from archspec.schema.network import Network
+from archspec.search.space.conditions import Label
+from archspec.search.space.filling import Misshapen, Part, Parts, StageParts
+from archspec.search.space.model import Assignment, SearchSpace, canonical
+from archspec.search.space.networks import assembled, kept, point
+
+MAXIMUM_TRIES = 100_000
+_NOTHING = Part(("nothing",), [{"sequence": [{"drop_path": 0.0}]}])
+Signature = tuple[Any, ...]
+
+
+class Undecided(Exception):
+    """A gene was read that has no value yet; `known` is what was put together, and agrees, before it was."""
+
+    def __init__(self, gene: str) -> None:
+        super().__init__(gene)
+        self.gene = gene
+        self.known: Parts | None = None
+
+
+@dataclass
+class _Search:
+    space: SearchSpace
+    program: ir.Program
+    tries: int = 0
+
+    def __post_init__(self) -> None:
+        self.wanted = _body(self.program)
+
+    def points(self, values: Mapping[str, Label], known: Parts | None = None) -> Iterator[Assignment]:
+        """Completions of the values that mean the program; the parts `known` are theirs, and agree with it."""
+        self.tries += 1
+        if self.tries > MAXIMUM_TRIES:
+            rule = f"a network is looked for in a space with at most {MAXIMUM_TRIES:,} tries"
+            raise SpecError([Problem(rule, f"{self.program.name} in {self.space.name}")])
+        try:
+            if not self.agrees(values, known):
+                return
+        except Undecided as missing:
+            for label in self.space.by_name[missing.gene].choices:
+                yield from self.points({**values, missing.gene: label}, missing.known)
+            return
+        found = canonical(self.space, values)
+        try:
+            if point(self.space, found).program.digest == self.program.digest:
+                yield found
+        except SpecError:
+            return  # the layers agree, but not what the head asks of them
+
+    def agrees(self, values: Mapping[str, Label], known: Parts | None) -> bool:
+        """Whether the network of the values has the program's ops. Raises Undecided when it takes another gene."""
+
+        def read(gene: str) -> Label:
+            if gene not in values:
+                raise Undecided(gene)
+            return values[gene]
+
+        # All stages but the last are whole: no other gene can change them.
+        begun = known and Parts(known.rest, known.stages[:-1])
+        try:
+            for parts in self.space.filler.steps(read, begun):
+                if known is None or _length(parts) > _length(known):
+                    if not self.begins_alike(parts):
+                        return False
+                    known = parts
+        except Undecided as missing:
+            missing.known = known
+            raise
+        except Misshapen:
+            return False
+        return True
+
+    def begins_alike(self, parts: Parts) -> bool:
+        """Whether the program begins with the ops of the parts that there are so far."""
+        key = ("<begun>", parts.rest.key, *(_content(stage) for stage in parts.stages))
+        begun = kept(self.space, key, lambda: _begun(self.space, parts))
+        if begun is None:
+            return False
+        image, classes, body = begun
+        same: bool = (image, classes) == (self.program.image, self.program.classes)
+        return same and body == self.wanted[: len(body)]
+
+
+def _begun(space: SearchSpace, parts: Parts) -> tuple[ir.Feature, int, list[Signature]] | None:
+    """The image, the classes and the ops of a network that ends where the parts end; None if it is not legal."""
+    try:
+        program = resolve(assembled(space, _closed(parts))[1])
+    except (ValidationError, SpecError):
+        return None
+    return program.image, program.classes, _body(program)
+
+
+def _length(parts: Parts) -> tuple[int, int]:
+    return len(parts.stages), len(parts.stages[-1].blocks)
+
+
+def _content(stage: StageParts) -> Any:
+    """What has been put together of a stage; how deep it will be makes no difference so far."""
+    fields = {key: value for key, value in stage.stage.data.items() if key != "depth"}
+    return repr(fields), tuple(block.key for block in stage.blocks)
+
+
+def _closed(parts: Parts) -> Parts:
+    """The parts as a network that ends here; a stage without blocks yet gets one that does nothing."""
+    *done, last = parts.stages
+    blocks = last.blocks or (_NOTHING,)
+    stage = last.stage.data.copy()
+    stage["depth"] = len(blocks)
+    closed = StageParts(Part((*last.stage.key, f"<{len(blocks)}>"), stage), blocks)
+    return replace(parts, stages=(*done, closed))
+
+
+def _body(program: ir.Program) -> list[Signature]:
+    """Every op but those of the head, without its path; rates of drop path depend on the depth of the whole network."""
+    return [line for op in program.ops if not op.path.startswith("head.") for line in _signatures(op, 0)]
+
+
+def _signatures(op: ir.Op, level: int) -> Iterator[Signature]:
+    if isinstance(op, ir.DropPath):
+        return
+    yield level, type(op).__name__, op.facts(), op.source, op.target
+    if isinstance(op, ir.Residual):
+        for inner in op.ops:
+            yield from _signatures(inner, level + 1)
+
+
+def find(space: SearchSpace, program: ir.Program) -> Assignment | None:
+    """The point whose program has the same digest; None where the space has none.
+
+    Exact. Raises SpecError only where so many choices change nothing in the ops that MAXIMUM_TRIES do not suffice.
+    """
+    return next(_Search(space, program).points({}), None)
+
+
+def named_points(space: SearchSpace, adapted: Mapping[str, Any] | None = None) -> dict[str, Assignment]:
+    """The networks of the zoo that lie in the space, each with its point.
+
+    `adapted` holds fields that each of them takes first, such as the input and the classes of a study's data, where
+    the space has them too. A network that cannot take them is none of the space.
+    """
+    found: dict[str, Assignment] = {}
+    for name in names():
+        try:
+            program = resolve(_adapted(load(name), adapted))
+        except SpecError:
+            continue
+        assignment = find(space, program)
+        if assignment is not None:
+            found[name] = assignment
+    return found
+
+
+def _adapted(network: Network, fields: Mapping[str, Any] | None) -> Network:
+    return network if not fields else Network.model_validate({**network.model_dump(exclude_unset=True), **fields})

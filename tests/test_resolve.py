@@ -144,7 +144,9 @@ def test_different_meanings_have_different_digests() -> None:
 
 
 ILLEGAL = {
-    "divide the number of channels": connect({"window": 5}, "separate", {"positions": "none", "channels": {"groups": 7}}, ATTENTION),
+    "divide the number of channels": connect(
+        {"window": 5}, "separate", {"positions": "none", "channels": {"groups": 7}}, ATTENTION
+    ),
     "whole number": {"mlp": {"ratio": 0.37}},
     "must give the shape it takes": {"linear": {"width": 25}},
     "stride must be 1": connect({"sliding": {"size": 3, "stride": 2}}, "separate", {"positions": "none"}, "local"),

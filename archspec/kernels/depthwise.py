@@ -1,12 +1,12 @@
 """A map and a kernel per channel go in, one set for the batch or one per image; the depth-wise convolution comes out.
 
-Legend: (B, H, W, C) a map, (B, H', W', C) its convolution, K taps.
+Legend: (B, H, W, C) a map, (B, H', W', C) its convolution.
 
 Measured on a CPU (torch 2.15, oneDNN 3.13, 7x7 taps, 56x56x96 to 7x7x768): oneDNN's forward and its gradient of x are
 near the speed of memory when maps are channels last, and tens of times slower when they are not, which folding the
-batch into groups, the usual way to run a kernel per image, makes them. Its gradient of the weight takes five to fifty
-times as long as its forward, and nearly half of that again when there is a bias; summing products tap by tap is
-faster. On an accelerator torch's own operators are used, with the batch folded into groups.
+batch into groups, the usual way to run a kernel per image, makes them. Its gradient of the weight takes a quarter
+longer with a bias, and ten times as long when that gradient takes more than 128 KiB: both are avoided here.
+On an accelerator torch's own operators are used, with the batch folded into groups.
 """
 
 from typing import Any
@@ -15,13 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.utils.flop_counter import register_flop_formula
 
 from archspec import ir
 from archspec.kernels.shapes import channels_first, channels_last, under_autocast
 
-# Rows are taken in blocks of about so many elements, to stay in cache.
-BLOCK = 1 << 18
+# Numbers in the largest gradient of a weight that is computed at once: 128 KiB in float32.
+LARGEST_GRADIENT = 1 << 15
 
 
 def depthwise(
@@ -79,8 +78,8 @@ class _Depthwise(torch.autograd.Function):
             ]
             gx = channels_last(parts[0] if len(parts) == 1 else torch.cat(parts))
         if ctx.needs_input_grad[1]:
-            taps = depthwise_weight_gradient(x, gy, kernels.shape, stride, padding, dilation)
-            gkernels = taps.permute(1, 2, 0).unflatten(2, kernels.shape[2:])
+            triples = zip(_images(x, kernels), _images(gy, kernels), kernels, strict=True)
+            gkernels = torch.stack([_weight_gradient(*triple, ctx.geometry) for triple in triples])
         if ctx.needs_input_grad[2]:
             gbias = gy.sum((0, 1, 2))
         return gx, gkernels, gbias, None, None, None
@@ -91,47 +90,25 @@ def _images(x: Tensor, kernels: Tensor) -> tuple[Tensor, ...]:
     return channels_first(x).split(len(x) if len(kernels) == 1 else 1)
 
 
-@torch.library.custom_op("archspec::depthwise_weight_gradient", mutates_args=())
-def depthwise_weight_gradient(
-    x: Tensor, gy: Tensor, kernels: list[int], stride: list[int], padding: list[int], dilation: list[int]
-) -> Tensor:
-    """Gradient of the weight of a depth-wise convolution, (K, B or 1, C), for kernels (B or 1, C, kh, kw).
-
-    One operator, so that torch.compile does not unroll its loops.
-    """
-    kind = x.dtype
-    if kind in (torch.bfloat16, torch.float16):
-        x, gy = x.float(), gy.float()
-    batch, height, width, channels = gy.shape
-    below, beside = (
-        max(0, step * (wanted - 1) + hole * (size - 1) + 1 - extent - before)
-        for step, wanted, hole, size, extent, before in zip(
-            stride, gy.shape[1:3], dilation, kernels[2:], x.shape[1:3], padding, strict=True
+def _weight_gradient(image: Tensor, gradient: Tensor, kernel: Tensor, geometry: tuple[ir.Pair, ...]) -> Tensor:
+    """image (B, C, H, W), gradient (B, C, H', W'), kernel (C, kh, kw) -> (C, kh, kw), some channels at a time."""
+    channels = image.shape[1]
+    parts = -(-kernel.numel() // LARGEST_GRADIENT)
+    width = -(-channels // parts // 16) * 16
+    gradients = [
+        torch.ops.aten.convolution_backward(
+            some_gradient.contiguous(memory_format=torch.channels_last),
+            some.contiguous(memory_format=torch.channels_last),
+            weight.unsqueeze(1),
+            None,
+            *geometry,
+            False,
+            (0, 0),
+            some.shape[1],
+            (False, True, False),
+        )[1].squeeze(1)
+        for some, some_gradient, weight in zip(
+            image.split(width, 1), gradient.split(width, 1), kernel.split(width), strict=True
         )
-    )
-    x = F.pad(x, (0, 0, padding[1], beside, padding[0], below))
-    gradient = x.new_zeros((kernels[2] * kernels[3], kernels[0], channels))
-    rows = max(1, BLOCK // (batch * width * channels))
-    for first in range(0, height, rows):
-        g = gy[:, first : first + rows]
-        products = torch.empty_like(g)
-        # The batch is summed over with the positions, unless each image has a kernel.
-        flat = products.view(kernels[0], -1, channels)
-        for tap in range(len(gradient)):
-            top = first * stride[0] + tap // kernels[3] * dilation[0]
-            left = tap % kernels[3] * dilation[1]
-            down = slice(top, top + stride[0] * (g.shape[1] - 1) + 1, stride[0])
-            across = slice(left, left + stride[1] * (width - 1) + 1, stride[1])
-            torch.mul(g, x[:, down, across], out=products)
-            gradient[tap] += flat.sum(1)
-    return gradient.to(kind)
-
-
-@depthwise_weight_gradient.register_fake
-def _(x: Tensor, gy: Tensor, kernels: list[int], stride: list[int], padding: list[int], dilation: list[int]) -> Tensor:
-    return x.new_empty((kernels[2] * kernels[3], kernels[0], x.shape[3]))
-
-
-@register_flop_formula(torch.ops.archspec.depthwise_weight_gradient)
-def _(x: Any, gy: Any, kernels: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
-    return 2 * torch.Size(gy).numel() * int(kernels[2] * kernels[3])
+    ]
+    return gradients[0] if len(gradients) == 1 else torch.cat(gradients)

@@ -184,5 +184,8 @@ Weights = Annotated[
     | Annotated[Local, Tag("<local>")]
     | Annotated[Attention, Tag("<attention>")],
     BY_KEY,
-    BeforeValidator(_from_bare_word),
+    BeforeValidator(
+        _from_bare_word,
+        json_schema_input_type=Literal["static", "pooled", "local", "attention"] | Pooled | Local | Attention,
+    ),
 ]

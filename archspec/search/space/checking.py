@@ -15,12 +15,12 @@ from pydantic import ValidationError
 from archspec.errors import Problem, SpecError
 from archspec.schema.load import network_from
 from archspec.schema.located import LocatedDict, locate
-from archspec.search.space.conditions import Chosen, Condition, Every, Label, Negated, Some
-from archspec.search.space.filling import Misshapen
-from archspec.search.space.genes import Gene
-from archspec.search.space.holes import every_option
-from archspec.search.space.model import Assignment, SearchSpace, active, canonical, sample
+from archspec.search.space.conditions import Chosen, Condition, Every, Negated, Some, holds
+from archspec.search.space.filling import Misshapen, holes_in
+from archspec.search.space.holes import Hole, every_option
+from archspec.search.space.model import Assignment, SearchSpace, canonical, sample
 from archspec.search.space.networks import assembled, block_names, written
+from archspec.search.space.walking import ELSE
 
 RETRIES = 12
 ARRANGEMENTS = 200
@@ -32,40 +32,46 @@ def problems_of(space: SearchSpace) -> list[Problem]:
     problems = check.attempt(canonical(space, {}))
     if not space.genes:
         check.problems += problems
-    for gene in space.genes:
-        for label in _ends(gene):
-            if (gene.name, label) not in check.legal:
-                check.option(gene, label)
+    for hole in holes_in(space.template):
+        for option in _ends(hole):
+            if (hole.number, option) not in check.legal:
+                check.option((hole.number, option))
     check.unused_blocks()
     return check.problems
 
 
-def _ends(gene: Gene) -> tuple[Label, ...]:
-    # What is legal at both ends of a range is legal in between.
-    return gene.choices if gene.low is None else (gene.choices[0], gene.choices[-1])
+def _ends(hole: Hole) -> tuple[int, ...]:
+    """The options to try: what is legal at both ends of a range is legal in between."""
+    last = len(hole.options) - 1
+    options = (0, last) if hole.range else tuple(range(last + 1))
+    return (*options, ELSE) if hole.when else options
 
 
 class _Check:
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
-        self.legal: set[tuple[str, Label]] = set()
+        self.first = canonical(space, {})
+        self.legal: set[tuple[int, int]] = set()
         self.used: set[str] = set()
         self.problems: list[Problem] = []
         self.rng = random.Random(0)
 
-    def option(self, gene: Gene, label: Label) -> None:
+    def option(self, option: tuple[int, int]) -> None:
         """Try an option with the first choices of the rest, then with others; keep the shortest list of problems."""
         found: list[list[Problem]] = []
-        bases = [canonical(self.space, {})]
-        if self.legal:
-            bases += [sample(self.space, self.rng) for _ in range(RETRIES)]
-        for base in bases:
-            assignment = arranged(self.space, base, gene, label)
-            if assignment is not None:
-                found.append(self.attempt(assignment))
-                if not found[-1]:
-                    return
+        for base in self.bases():
+            for way in self.space.filler.layout.ways.get(option, ()):
+                assignment = arranged(self.space, base, way)
+                if assignment is not None:
+                    found.append(self.attempt(assignment))
+                    if not found[-1]:
+                        return
         self.problems += sorted(found, key=len)[0] if found else []
+
+    def bases(self) -> Iterator[Assignment]:
+        yield self.first
+        if self.legal:
+            yield from (sample(self.space, self.rng) for _ in range(RETRIES))
 
     def attempt(self, assignment: Assignment) -> list[Problem]:
         """Check one network; note the options that are legal in it."""
@@ -81,7 +87,7 @@ class _Check:
                 network_from(written(space, read))
             except SpecError as error:
                 return [self.in_file(problem, names) for problem in error.problems]
-        self.legal |= {(name, assignment[name]) for name in active(space, assignment)}
+        self.legal |= {option for option, ways in space.filler.layout.ways.items() if any(holds(w, read) for w in ways)}
         return []
 
     def in_file(self, problem: Problem, names: Mapping[str, str]) -> Problem:
@@ -116,11 +122,11 @@ class _Check:
         return []
 
 
-def arranged(space: SearchSpace, base: Assignment, gene: Gene, label: Label) -> Assignment | None:
-    """The base with as little changed as makes the gene active, at that label; None where nothing does."""
-    for changes in islice(solutions(space, gene.conditions, True), ARRANGEMENTS):
-        assignment = canonical(space, base | changes | {gene.name: label})
-        if assignment[gene.name] == label and gene.name in active(space, assignment):
+def arranged(space: SearchSpace, base: Assignment, condition: Condition) -> Assignment | None:
+    """The base with as little changed as makes the condition hold; None where nothing does."""
+    for changes in islice(solutions(space, condition, True), ARRANGEMENTS):
+        assignment = canonical(space, base | changes)
+        if holds(condition, assignment.__getitem__):
             return assignment
     return None
 

@@ -14,10 +14,8 @@ from archspec.schema.located import LocatedDict
 from archspec.search.space.conditions import Read, holds
 from archspec.search.space.genes import NETWORK, Scope
 from archspec.search.space.holes import Hole, holds_hole
-from archspec.search.space.layout import MAXIMUM_DEPTH, Layout
-
-ELSE = -1
-"""Stands in a key where a hole's condition is not met."""
+from archspec.search.space.layout import Layout
+from archspec.search.space.walking import ELSE, MAXIMUM_DEPTH
 
 
 class Part(NamedTuple):

@@ -32,6 +32,7 @@ KEYS = {
 }
 MAXIMUM_CHOICES = 1024
 Path = tuple[str | int, ...]
+_FIXED: tuple[Path, ...] = ((), ("blocks",))
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +78,7 @@ class HoleReader:
         """The tree below `path`, with a Hole in place of each mapping that is one. What holds no hole stays itself."""
         if isinstance(data, Mapping):
             if any(key in data for key in OPENERS):
-                return self._hole(data, path, location)
+                return self._hole(data, path, location) if path not in _FIXED else self._refuse_hole(data, path)
             self._warn_of_misspelt(data, path)
             filled = LocatedDict(location=getattr(data, "location", location))
             for key, value in data.items():
@@ -134,6 +135,12 @@ class HoleReader:
         )
         self.holes[number] = hole
         return hole
+
+    def _refuse_hole(self, data: Mapping[str, Any], path: Path) -> None:
+        opener = "choose" if "choose" in data else "range"
+        rule = "the network, and its mapping of blocks, are written out: holes stand inside them"
+        self.refuse(rule, opener, (*path, opener), locate_key(data, (opener,)))
+        self.hopeless = True
 
     def _keys(self, data: Mapping[str, Any], opener: str, path: Path) -> None:
         for key in data:

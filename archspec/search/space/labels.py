@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from archspec.schema.writing import one_line
 from archspec.search.space.conditions import Label
 
 WIDTH = 40
@@ -47,7 +48,9 @@ def _text(option: Any) -> str:
     if isinstance(option, list | tuple):
         simple = all(isinstance(item, str | int | float) for item in option)
         return ("+" if simple else "; ").join(_text(item) for item in option)
-    return {None: "null", True: "true", False: "false"}.get(option) or str(option)
+    if option is None or isinstance(option, bool):
+        return one_line(option)
+    return str(option)
 
 
 def _pairs(mapping: Mapping[str, Any]) -> str:

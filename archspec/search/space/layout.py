@@ -1,11 +1,10 @@
 """A network with holes goes in; its genes, and for each hole and place the gene that fills it, come out.
 
-The network is walked once the way it will be filled in, with the condition under which each part is part of it. A
-block is walked for every place of every stage that may use it. Mentions of other holes (`when`, `follow`) stay
-references until all genes are known.
+Every mention of another hole is replaced by the gene that it means; nothing is replaced before all genes are known, so
+that a hole may mention one that is written after it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +24,9 @@ from archspec.search.space.conditions import (
     some,
 )
 from archspec.search.space.conditions import Every as EveryPart
-from archspec.search.space.genes import NETWORK, Gene, Scope, gene_name, gene_of
-from archspec.search.space.holes import Hole, holds_hole
-
-MAXIMUM_DEPTH = 1024
-MAXIMUM_GENES = 4096
+from archspec.search.space.genes import Gene, Scope, gene_of
+from archspec.search.space.holes import Hole
+from archspec.search.space.walking import Walk
 
 
 @dataclass(frozen=True)
@@ -42,125 +39,27 @@ class Site:
 
 @dataclass(frozen=True)
 class Layout:
-    """The genes of a network, each after those that its condition reads, and the site of every hole."""
+    """The genes of a network, each after those that its condition reads, and the site of every hole.
+
+    `ways` are conditions under which an option of a hole is taken (hole, option), at least one where it can be.
+    """
 
     genes: tuple[Gene, ...]
     sites: Mapping[tuple[int, Scope], Site]
+    ways: Mapping[tuple[int, int], tuple[Condition, ...]]
 
 
 def lay_out(template: Mapping[str, Any], holes: Mapping[int, Hole]) -> tuple[Layout, list[Problem]]:
     """The layout of a network with holes, and the problems of holes that do not go together."""
-    walk = _Walk(template, holes)
+    walk = Walk(template, holes)
     walk.network()
     return _Resolution(walk).layout()
-
-
-class _Walk:
-    """Gathers, for each gene, the holes that draw it and the conditions under which one of them is active."""
-
-    def __init__(self, template: Mapping[str, Any], holes: Mapping[int, Hole]) -> None:
-        self.template = template
-        self.holes = holes
-        self.drawn: dict[str, list[Hole]] = {}
-        self.conditions: dict[str, Condition] = {}
-        self.sites: dict[tuple[int, Scope], tuple[Hole, str | Reference | None, Condition]] = {}
-        self.spelt_out = _alike(holes.values())
-
-    def network(self) -> None:
-        for key, node in self.template.items():
-            if key not in ("stages", "blocks"):
-                self.walk(node, NETWORK, True)
-        for condition, stages in self.alternatives(self.template.get("stages"), NETWORK, True):
-            for index, stage in enumerate(stages if isinstance(stages, list | tuple) else ()):
-                for inner, mapping in self.alternatives(stage, Scope(index), condition):
-                    self.walk(mapping, Scope(index), inner)
-                    if isinstance(mapping, Mapping):
-                        self.stage(mapping, Scope(index), inner)
-
-    def walk(self, node: Any, scope: Scope, condition: Condition) -> None:
-        """Note every hole at or below a node that is part of the network under the condition."""
-        if condition is False or not holds_hole(node):
-            return
-        for inner, found in self.alternatives(node, scope, condition):
-            if isinstance(found, Mapping | list | tuple):
-                for child in found.values() if isinstance(found, Mapping) else found:
-                    self.walk(child, scope, inner)
-
-    def alternatives(self, node: Any, scope: Scope, condition: Condition) -> Iterator[tuple[Condition, Any]]:
-        """What may stand where a node stands, holes filled in at the top, and under which condition."""
-        if not isinstance(node, Hole):
-            yield condition, node
-            return
-        gene, met = self.note(node, scope, condition)
-        for number, (label, option) in enumerate(zip(node.labels, node.options, strict=True)):
-            picked: Condition = True
-            if isinstance(gene, Reference):
-                picked = Reference(gene.names, (), number, node.number)
-            elif len(node.labels) > 1:
-                picked = Chosen(gene, frozenset((label,)), len(node.labels))
-            yield from self.alternatives(option, scope, every(condition, met, picked))
-        if node.when:
-            yield every(condition, negated(met)), node.otherwise
-
-    def note(self, hole: Hole, scope: Scope, condition: Condition) -> tuple[str | Reference, Condition]:
-        """The gene of a hole at a place, and the condition that its `when` sets."""
-        names = self.reach(hole, scope)
-        met = every(*(Reference(names[word], wanted, None, hole.number) for word, wanted in hole.when))
-        gene: str | Reference
-        if hole.follow is not None:
-            gene = Reference(names[hole.follow], (), 0, hole.number)
-        else:
-            gene = gene_name(hole, scope, hole.number in self.spelt_out)
-            active = every(condition, met)
-            self.conditions[gene] = some(self.conditions.get(gene, False), active)
-            holes = self.drawn.setdefault(gene, [])
-            if hole not in holes:
-                holes.append(hole)
-        self.sites.setdefault((hole.number, scope.at(hole)), (hole, gene, met))
-        return gene, met
-
-    def reach(self, hole: Hole, scope: Scope) -> dict[str, tuple[str, ...]]:
-        """The genes that each word which the hole mentions may mean, the nearest first."""
-        block = f"{hole.path[1]}." if hole.path[0] == "blocks" else ""
-        prefixes = (scope.at(hole) if block else scope).prefixes
-        words = [word for word, _ in hole.when] + ([hole.follow] if hole.follow else [])
-        return {
-            word: (*(f"{p}{b}{word}" for p in prefixes for b in (block, "")), f"blocks.{block}{word}", f"blocks.{word}")
-            for word in words
-        }
-
-    def stage(self, stage: Mapping[str, Any], scope: Scope, condition: Condition) -> None:
-        """Walk the blocks of a stage, each under the condition that the stage is deep enough and picks it."""
-        blocks = self.template.get("blocks")
-        depths = [
-            (inner, depth)
-            for inner, depth in self.alternatives(stage.get("depth"), scope, condition)
-            if type(depth) is int and 1 <= depth <= MAXIMUM_DEPTH
-        ]
-        if not isinstance(blocks, Mapping):
-            return
-        for inner, names in self.alternatives(stage.get("block"), scope, condition):
-            items = names if isinstance(names, list | tuple) and names else [names]
-            for place in range(max((depth for _, depth in depths), default=0)):
-                reached = some(*(deep for deep, depth in depths if depth > place))
-                for picked, name in self.alternatives(items[place % len(items)], scope, inner):
-                    if isinstance(name, str) and name in blocks:
-                        self.walk(blocks[name], Scope(scope.stage, place), every(picked, reached))
-
-
-def _alike(holes: Iterable[Hole]) -> set[int]:
-    """The holes without a name whose short genes would have one name."""
-    names: dict[str, list[int]] = {}
-    for hole in holes:
-        if hole.name is None:
-            names.setdefault(gene_name(hole, Scope(0, 0)), []).append(hole.number)
-    return {number for numbers in names.values() if len(numbers) > 1 for number in numbers}
 
 
 class _Resolution:
     """Puts genes in place of references, and checks that holes of one name agree."""
 
-    def __init__(self, walk: _Walk) -> None:
+    def __init__(self, walk: Walk) -> None:
         self.walk = walk
         self.problems: list[Problem] = []
         self.resolved: dict[str, Condition] = {}
@@ -175,10 +74,9 @@ class _Resolution:
                 self.refuse(holes[0], "a hole can be reached", "its conditions are never met")
             else:
                 genes[name] = gene_of(holes[0], name, condition)
-        if len(genes) > MAXIMUM_GENES:
-            self.problems.append(Problem(f"a space has at most {MAXIMUM_GENES:,} genes", f"{len(genes):,}"))
         sites = {key: self.site(*written) for key, written in self.walk.sites.items()}
-        return Layout(_in_order(genes), sites), self.problems
+        ways = {key: tuple(map(self.condition, ways)) for key, ways in self.walk.ways.items()}
+        return Layout(_in_order(genes), sites, ways), self.problems
 
     def check_agreement(self, holes: list[Hole]) -> None:
         first = holes[0]

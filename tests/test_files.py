@@ -65,8 +65,7 @@ def test_the_yaml_of_the_readme_is_read_as_what_it_says(tmp_path: Path, monkeypa
     kinds = []
     for number, block in enumerate(blocks):
         if "connect:" in block.splitlines()[0]:  # a layer, shown alone
-            layer = yaml.safe_dump({"steps": [read_text(block)]})
-            assert layer
+            assert set(read_text(block)) == {"connect"}
             continue
         file = tmp_path / f"{number}.yaml"
         file.write_text(block)

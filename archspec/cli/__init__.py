@@ -40,9 +40,6 @@ def main() -> None:
     except ArchspecError as error:
         print(f"archspec: {error}" if "\n" not in str(error) else str(error), file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("\narchspec: stopped; the same command goes on where it was", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)

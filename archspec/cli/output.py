@@ -2,8 +2,11 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+import typer
 
 
 def print_json(data: Any) -> None:
@@ -39,6 +42,16 @@ def cell(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Ctrl-C inside ends the command with a sentence: what was done is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("\narchspec: stopped; the same command goes on where it was")
+        raise typer.Exit(130) from None
 
 
 def say(text: str) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from archspec.cli.output import print_json, say
+from archspec.cli.output import print_json, resumable, say
 from archspec.cli.specs import Json, Seed, Spec
 
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A name in studies/ or the path of a study.")]
@@ -29,7 +29,7 @@ def search(study: StudyArgument, changes: Set = None, as_json: Json = False) -> 
     loaded = load_study(study, tuple(changes or ()))
     done = finished_trials(loaded)
     budget, epochs = loaded.budget.trials, loaded.recipe.epochs
-    with SearchProgress(budget, done, len(loaded.references), epochs) as progress:
+    with resumable(), SearchProgress(budget, done, len(loaded.references), epochs) as progress:
         run(loaded, progress)
     page = render(loaded)
     if as_json:
@@ -76,7 +76,8 @@ def promote(
 
     loaded = load_study(study, tuple(changes or ()))
     network, recipe, folder = promoted(loaded, trial, epochs, output)
-    found = train_longer(network, loaded.data, recipe, loaded.seed, folder, loaded.device, say)
+    with resumable():
+        found = train_longer(network, loaded.data, recipe, loaded.seed, folder, loaded.device, say)
     _print_training(found, as_json)
 
 
@@ -104,7 +105,9 @@ def train(
     network = load(spec)
     config, recipe = training_of(network, data, epochs, size, seed, tuple(changes or ()))
     folder = output or Path("results") / "train" / network.name
-    _print_training(train_longer(network, config, recipe, seed, folder, device, say), as_json)
+    with resumable():
+        found = train_longer(network, config, recipe, seed, folder, device, say)
+    _print_training(found, as_json)
 
 
 def _print_training(found: dict[str, Any], as_json: bool) -> None:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from archspec import ir
-from archspec.kernels.depthwise import depthwise
+from archspec.kernels.depthwise import Geometry, depthwise
 from archspec.kernels.shapes import Parameters, channel_bias, channels_first, channels_last, position_bias
 from archspec.kernels.sliding import padded
 from archspec.kernels.windows import join, split
@@ -35,7 +35,7 @@ def sliding_by_channel(op: ir.Connect, parameters: Parameters, x: Tensor, traini
     assert isinstance(op.space, ir.Sliding)
     kernels = torch_weight(op, parameters["weight"]).transpose(0, 1)
     x, padding = padded(op, x)
-    y = depthwise(x, kernels, channel_bias(op, parameters), op.space.stride, padding, op.space.dilation)
+    y = depthwise(x, kernels, channel_bias(op, parameters), Geometry(op.space.stride, padding, op.space.dilation))
     return position_bias(op, parameters, y)
 
 

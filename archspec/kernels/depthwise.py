@@ -1,15 +1,20 @@
 """A map and a kernel per channel go in, one set for the batch or one per image; the depth-wise convolution comes out.
 
-Legend: (B, H, W, C) a map, (B, H', W', C) its convolution.
+Legend: (B, H, W, C) a map, (B, H', W', C) its convolution, (kh, kw) the size of a kernel.
 
-Measured on a CPU (torch 2.15, oneDNN 3.13, 7x7 taps, 56x56x96 to 7x7x768): oneDNN's forward and its gradient of x are
-near the speed of memory when maps are channels last, and tens of times slower when they are not, which folding the
-batch into groups, the usual way to run a kernel per image, makes them. Its gradient of the weight takes a quarter
-longer with a bias, and ten times as long when that gradient takes more than 128 KiB: both are avoided here.
-On an accelerator torch's own operators are used, with the batch folded into groups.
+On a CPU (torch 2.15, oneDNN 3.13; 7x7 taps, maps of 56x56x96 to 7x7x768) a depth-wise convolution runs near the speed
+of memory where its map is channels last, and tens of times slower where it is not. So a kernel per image is run with
+the images folded into the channels, as is usual, but side by side in each position: (1, H, W, B * C).
+
+oneDNN's gradient of the weight takes 5 to 50 times as long as its forward. But that gradient is itself a depth-wise
+convolution, of x by the gradient of y, with stride and dilation exchanged:
+
+    gw[c, i, j] = sum over b, h, w of x[b, stride * h + dilation * i, stride * w + dilation * j, c] * gy[b, h, w, c]
+
+and as such, with an image's gradient as a kernel of H' by W' taps, it takes about as long as the forward pass.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,96 +24,78 @@ from torch.autograd.function import once_differentiable
 from archspec import ir
 from archspec.kernels.shapes import channels_first, channels_last, under_autocast
 
-# Numbers in the largest gradient of a weight that is computed at once: 128 KiB in float32.
-LARGEST_GRADIENT = 1 << 15
+
+class Geometry(NamedTuple):
+    """How a kernel moves over a map, as in F.conv2d: the padding is the same on both sides."""
+
+    stride: ir.Pair
+    padding: ir.Pair
+    dilation: ir.Pair
 
 
-def depthwise(
-    x: Tensor, kernels: Tensor, bias: Tensor | None, stride: ir.Pair, padding: ir.Pair, dilation: ir.Pair
-) -> Tensor:
+def depthwise(x: Tensor, kernels: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     """x (B, H, W, C), kernels (B or 1, C, kh, kw), bias (C,) -> (B, H', W', C)."""
     if x.device.type == "cpu":
         x, kernels = under_autocast(x, kernels)
         bias = bias if bias is None else bias.to(x.dtype)
-        y: Tensor = _Depthwise.apply(x, kernels, bias, stride, padding, dilation)
+        y: Tensor = _Depthwise.apply(x, kernels, bias, geometry)
         return y
-    if len(kernels) == 1:
-        weight = kernels.transpose(0, 1)
-        y = F.conv2d(channels_first(x), weight, bias, stride, padding, dilation, groups=x.shape[3])
-        return channels_last(y)
-    folded = channels_first(x).reshape(1, -1, *x.shape[1:3])
-    y = F.conv2d(folded, kernels.flatten(0, 1).unsqueeze(1), None, stride, padding, dilation, folded.shape[1])
-    y = channels_last(y.unflatten(1, (len(x), -1)).squeeze(0))
-    return y if bias is None else y + bias
+    return _convolve(x, kernels, bias, geometry)
+
+
+def _convolve(x: Tensor, kernels: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    channels = x.shape[3] * len(kernels)
+    if bias is not None:
+        bias = bias.expand(len(kernels), -1).flatten()
+    folded = channels_first(_fold(x, len(kernels)))
+    y = F.conv2d(folded, kernels.flatten(0, 1).unsqueeze(1), bias, *geometry, channels)
+    return _unfold(channels_last(y), len(x))
+
+
+def _fold(x: Tensor, kernels: int) -> Tensor:
+    """(B, H, W, C) -> (1, H, W, B * C) where each image has a kernel of its own; as it is for one kernel."""
+    return x if kernels == 1 else x.permute(1, 2, 0, 3).flatten(2).unsqueeze(0)
+
+
+def _unfold(y: Tensor, images: int) -> Tensor:
+    """The inverse of `_fold`."""
+    return y if len(y) == images else y.squeeze(0).unflatten(2, (images, -1)).permute(2, 0, 1, 3).contiguous()
 
 
 class _Depthwise(torch.autograd.Function):
-    """On a CPU: image by image where each has a kernel of its own."""
+    """The same, with the gradient of the weight as a convolution."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        kernels: Tensor,
-        bias: Tensor | None,
-        stride: ir.Pair,
-        padding: ir.Pair,
-        dilation: ir.Pair,
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, kernels: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
         ctx.save_for_backward(x, kernels)
-        ctx.geometry = stride, padding, dilation
-        parts = [
-            F.conv2d(image, kernel.unsqueeze(1), bias, stride, padding, dilation, x.shape[3])
-            for image, kernel in zip(_images(x, kernels), kernels, strict=True)
-        ]
-        return channels_last(parts[0] if len(parts) == 1 else torch.cat(parts))
+        ctx.geometry = geometry
+        return _convolve(x, kernels, bias, geometry)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
         x, kernels = ctx.saved_tensors
-        stride, padding, dilation = ctx.geometry
         gy = gy.contiguous()
-        gx = gkernels = gbias = None
-        if ctx.needs_input_grad[0]:
-            rest = (None, stride, padding, dilation, False, (0, 0), x.shape[3], (True, False, False))
-            parts = [
-                torch.ops.aten.convolution_backward(gradient, image, kernel.unsqueeze(1), *rest)[0]
-                for gradient, image, kernel in zip(_images(gy, kernels), _images(x, kernels), kernels, strict=True)
-            ]
-            gx = channels_last(parts[0] if len(parts) == 1 else torch.cat(parts))
-        if ctx.needs_input_grad[1]:
-            triples = zip(_images(x, kernels), _images(gy, kernels), kernels, strict=True)
-            gkernels = torch.stack([_weight_gradient(*triple, ctx.geometry) for triple in triples])
-        if ctx.needs_input_grad[2]:
-            gbias = gy.sum((0, 1, 2))
-        return gx, gkernels, gbias, None, None, None
+        gx = _map_gradient(x, kernels, gy, ctx.geometry) if ctx.needs_input_grad[0] else None
+        gkernels = _kernel_gradient(x, kernels, gy, ctx.geometry) if ctx.needs_input_grad[1] else None
+        gbias = gy.sum((0, 1, 2)) if ctx.needs_input_grad[2] else None
+        return gx, gkernels, gbias, None
 
 
-def _images(x: Tensor, kernels: Tensor) -> tuple[Tensor, ...]:
-    """The batch as one part where it has one kernel, else image by image: each (1 or B, C, H, W), channels last."""
-    return channels_first(x).split(len(x) if len(kernels) == 1 else 1)
+def _map_gradient(x: Tensor, kernels: Tensor, gy: Tensor, geometry: Geometry) -> Tensor:
+    folded, gradient = (channels_first(_fold(each, len(kernels))) for each in (x, gy))
+    weight = kernels.flatten(0, 1).unsqueeze(1)
+    moves = (*geometry, False, (0, 0), len(weight))
+    gx = torch.ops.aten.convolution_backward(gradient, folded, weight, None, *moves, (True, False, False))[0]
+    return _unfold(channels_last(gx), len(x))
 
 
-def _weight_gradient(image: Tensor, gradient: Tensor, kernel: Tensor, geometry: tuple[ir.Pair, ...]) -> Tensor:
-    """image (B, C, H, W), gradient (B, C, H', W'), kernel (C, kh, kw) -> (C, kh, kw), some channels at a time."""
-    channels = image.shape[1]
-    parts = -(-kernel.numel() // LARGEST_GRADIENT)
-    width = -(-channels // parts // 16) * 16
-    gradients = [
-        torch.ops.aten.convolution_backward(
-            some_gradient.contiguous(memory_format=torch.channels_last),
-            some.contiguous(memory_format=torch.channels_last),
-            weight.unsqueeze(1),
-            None,
-            *geometry,
-            False,
-            (0, 0),
-            some.shape[1],
-            (False, True, False),
-        )[1].squeeze(1)
-        for some, some_gradient, weight in zip(
-            image.split(width, 1), gradient.split(width, 1), kernel.split(width), strict=True
-        )
-    ]
-    return gradients[0] if len(gradients) == 1 else torch.cat(gradients)
+def _kernel_gradient(x: Tensor, kernels: Tensor, gy: Tensor, geometry: Geometry) -> Tensor:
+    images, channels = len(x), x.shape[3]
+    folded = channels_first(_fold(x, images))
+    weight = channels_first(gy).reshape(images * channels, 1, *gy.shape[1:3])
+    exchanged = (geometry.dilation, geometry.padding, geometry.stride)
+    gradient = F.conv2d(folded, weight, None, *exchanged, images * channels)
+    # A stride may leave rows at the end of x that no tap reads; they would come out as further taps.
+    gradient = gradient[0, :, : kernels.shape[2], : kernels.shape[3]].unflatten(0, (images, channels))
+    return gradient.sum(0, keepdim=True) if len(kernels) == 1 else gradient

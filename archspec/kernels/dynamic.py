@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from archspec import ir
-from archspec.kernels.depthwise import depthwise
+from archspec.kernels.depthwise import Geometry, depthwise
 from archspec.kernels.predictor import pooled
 from archspec.kernels.shapes import Parameters, channel_bias, position_bias
 from archspec.kernels.sliding import padded
@@ -16,7 +16,7 @@ def sliding(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -
     assert isinstance(op.space, ir.Sliding)
     kernels = _by_channel(op, pooled(op, parameters, x, training))
     x, padding = padded(op, x)
-    y = depthwise(x, kernels, channel_bias(op, parameters), op.space.stride, padding, op.space.dilation)
+    y = depthwise(x, kernels, channel_bias(op, parameters), Geometry(op.space.stride, padding, op.space.dilation))
     return position_bias(op, parameters, y)
 
 
@@ -27,7 +27,7 @@ def inside_windows(op: ir.Connect, parameters: Parameters, x: Tensor, training: 
     # Windows stand one above the other with h-1 rows of zeros between, so that no kernel reaches from one into another.
     windows = F.pad(split(op, x).unflatten(2, (high, wide)), (0, 0, 0, 0, 0, high - 1))
     column = windows.flatten(1, 2)
-    y = depthwise(column, kernels, channel_bias(op, parameters), (1, 1), (high - 1, wide - 1), (1, 1))
+    y = depthwise(column, kernels, channel_bias(op, parameters), Geometry((1, 1), (high - 1, wide - 1), (1, 1)))
     y = y.unflatten(1, (-1, 2 * high - 1))[:, :, :high]
     return position_bias(op, parameters, join(op, y.flatten(2, 3)))
 

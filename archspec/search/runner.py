@@ -7,7 +7,7 @@ of them, training is in a checkpoint after every epoch. Running the same study a
 import fcntl
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -192,24 +192,38 @@ class _Search:
         records = self._records()
         self.known = {record.digest for record in records}
         finished = [r for r in records if r.trial is not None and r.is_finished]
-        self.stopping = suggest.EarlyStopping(self.study.pruner, self.study.name, self.study.recipe.epochs, finished)
-        book = suggest.Suggestions(
-            urls_of(self.study).optuna, self.study.name, self.study.objectives_in_order, self._sampler(len(finished))
-        )
-        for record in finished:  # killed between our record and Optuna's
-            if record.trial in set(book.interrupted()):
+        study = self.study
+        self.stopping = suggest.EarlyStopping(study.pruner, study.name, study.recipe.epochs, finished)
+        sampler = self._sampler(len(finished))
+        book = suggest.Suggestions(urls_of(study).optuna, study.name, study.objectives_in_order, sampler)
+        with closing(book):
+            self._finish_what_was_interrupted(book, finished)
+            self._spend(book)
+
+    def _finish_what_was_interrupted(
+        self, book: suggest.Suggestions, finished: list[EvaluationRecord]
+    ) -> None:
+        """Tell outcomes that a kill kept from Optuna, and train on what it stopped."""
+        waiting = set(book.interrupted())
+        for record in finished:
+            if record.trial in waiting:
                 book.tell(record.trial, record)
-        for number in list(book.interrupted()):
+                waiting.remove(record.trial)
+        for number in sorted(waiting):
             book.resume(number, self.distributions)
             self._trial(book, number)
+
+    def _spend(self, book: suggest.Suggestions) -> None:
         deadline = time.monotonic() + (self.study.budget.hours or float("inf")) * 3600
         while len(self._trials()) < self.study.budget.trials and time.monotonic() < deadline:
             self._trial(book, book.ask(self.distributions))
             self._stop_when_all_fail()
 
     def _trial(self, book: suggest.Suggestions, number: int) -> None:
+        if number not in self.candidates:
+            self._recall(number)
         self.stopping.start()
-        record = self.evaluator.evaluate(self.candidates[number], self.stopping.report)
+        record = self.evaluator.evaluate(self.candidates.pop(number), self.stopping.report)
         self.stopping.finish(record)
         book.tell(number, record)
 

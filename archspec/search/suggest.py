@@ -136,16 +136,21 @@ class Suggestions:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._objectives = objectives
         with _quiet():
-            storage = optuna.storages.RDBStorage(url)
-            if storage.engine.dialect.name == "sqlite":
-                tune_sqlite(storage.engine)
+            self._storage = optuna.storages.RDBStorage(url)
+            if self._storage.engine.dialect.name == "sqlite":
+                tune_sqlite(self._storage.engine)
             directions = [_DIRECTIONS[objective.direction] for objective in objectives]
             self._study = optuna.create_study(
-                storage=storage, study_name=name, sampler=sampler, directions=directions, load_if_exists=True
+                storage=self._storage, study_name=name, sampler=sampler, directions=directions, load_if_exists=True
             )
         if self._study.directions != directions:
             found = ", ".join(direction.name.lower() for direction in self._study.directions)
             raise StudyError(f"study {name!r} exists with other objectives: rename it\n    found: {found}")
+
+    def close(self) -> None:
+        """Give the connections of the database back."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
 
     def interrupted(self) -> Iterator[int]:
         """Numbers of trials that were started and never told, oldest first."""
@@ -159,7 +164,12 @@ class Suggestions:
     def ask(self, distributions: Mapping[str, BaseDistribution]) -> int:
         """Start the next trial; its assignment went to `propose`. Raises SpaceExhausted."""
         with _quiet():
-            return self._study.ask(fixed_distributions=dict(distributions)).number
+            try:
+                return self._study.ask(fixed_distributions=dict(distributions)).number
+            except SpaceExhausted:
+                for number in self.interrupted():
+                    self._study.tell(number, state=TrialState.FAIL)
+                raise
 
     def resume(self, number: int, distributions: Mapping[str, BaseDistribution]) -> None:
         """Finish recording the parameters of an interrupted trial; those already recorded stay."""

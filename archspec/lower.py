@@ -239,7 +239,7 @@ def plan(program: ir.Program) -> Plan:
 
 def choose(op: Connect, rules: tuple[Rule, ...] = RULES) -> Choice:
     """The first rule that accepts a connection."""
-    refused = []
+    refused: list[tuple[Rule, str]] = []
     for rule in rules:
         reason = rule.accepts(op)
         if reason is None:

@@ -65,7 +65,7 @@ class Residual(Steps):
     """y = x + steps(x)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + cast(Tensor, super().forward(x))
+        return x + cast(Tensor, super().forward(x))  # type: ignore[no-untyped-call]  # torch 2.15
 
 
 class Network(nn.Module):

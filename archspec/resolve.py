@@ -8,7 +8,7 @@ from archspec.errors import Problem, SpecError
 from archspec.ir import Feature
 from archspec.normal import Illegal, Place, connect
 from archspec.schema import steps
-from archspec.schema.expand import expand_downsample, expand_stem, expand_step
+from archspec.schema.expand import expand_downsample, expand_linear, expand_stem, expand_step
 from archspec.schema.located import locate
 from archspec.schema.network import Network, Stage
 
@@ -121,8 +121,9 @@ class _Resolver:
             self._report(("head", "pool"), problem)
         pooled = Feature(1, 1, feature.channels)
         ops.append(ir.Pool("head.pool", feature, pooled, head.pool))
-        classifier = steps.Linear(linear=steps.LinearLayer(width=1, bias=head.bias))
-        layer = expand_step(classifier).connect.model_copy(update={"width": self.network.classes})
+        # The number of classes may exceed the widest layer that a spec may write.
+        linear = expand_linear(steps.LinearLayer(bias=head.bias))
+        layer = linear.model_copy(update={"width": self.network.classes})
         ops.extend(connect(layer, Place("head.classifier", pooled, 1, self.network.init)))
 
     def _report(self, path: SpecPath, problem: Illegal) -> None:

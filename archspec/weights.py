@@ -7,14 +7,16 @@ table says, part by part, timm's names in the order of our table of parameters.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from archspec import ir
+from archspec.compiler import build
 from archspec.errors import Problem, SpecError, WeightsError, nearest
 from archspec.module import Network
+from archspec.resolve import resolve
+from archspec.schema.load import load
 
 LARGEST_DIFFERENCE = 1e-4
 """Of the largest magnitude: what float32 allows two orders of the same sums."""
@@ -183,12 +185,10 @@ def verify_against_timm(name: str, seed: int = 0) -> Comparison:
     """
     import timm
 
-    from archspec.api import compile as compile_spec
-
     if name not in TIMM_MODELS:
         rule = "timm has no such network; verify takes one of " + ", ".join(TIMM_MODELS)
         raise SpecError([Problem(rule, name, nearest=nearest(name, TIMM_MODELS))])
-    ours = cast(Network, compile_spec(name, seed=seed)).eval()
+    ours = build(resolve(load(name)), seed=seed).eval()
     theirs = timm.create_model(TIMM_MODELS[name]).eval()
     generator = torch.Generator().manual_seed(seed)
     _randomise(theirs, generator)

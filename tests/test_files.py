@@ -1,4 +1,4 @@
-"""Every file that archspec ships is read, resolved, costed and run: spaces, studies, examples, and the README's YAML."""
+"""Every file that archspec ships is read, resolved and run: spaces, studies, examples, the YAML of the README."""
 
 import re
 import subprocess

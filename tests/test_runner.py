@@ -119,7 +119,7 @@ def test_what_another_study_evaluated_is_not_trained_again(tmp_path: Path) -> No
 
 def test_failures_are_recorded_with_their_cause_and_end_a_hopeless_study(tmp_path: Path) -> None:
     study = write_study(tmp_path, "recipe.lr=1e30", "budget.trials=20")
-    with pytest.raises(StudyError, match="the last 8 trials failed.*diverged"):
+    with pytest.raises(StudyError, match=r"the last 8 trials failed.*diverged"):
         search(study, Recorder())
     records = trials_of(study)
     assert [record.cause for record in records] == ["diverged"] * 8

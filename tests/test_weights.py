@@ -52,7 +52,10 @@ def test_a_swapped_pair_of_weights_is_seen() -> None:
     [
         (lambda state: state.pop("blocks.3.ls1"), "missing: blocks.3.ls1"),
         (lambda state: state.update({"extra": torch.zeros(1)}), "left over: extra"),
-        (lambda state: state.update({"blocks.3.ls1": torch.zeros(7)}), r"shapes differ \(1 tensors\).*\(384,\).*\(7,\)"),
+        (
+            lambda state: state.update({"blocks.3.ls1": torch.zeros(7)}),
+            r"shapes differ \(1 tensors\).*\(384,\).*\(7,\)",
+        ),
         (lambda state: state.pop("blocks.0.linear_tokens.weight"), "not a state dict"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A 1x1 convolution: space point, channels full or in groups, sharing offsets, static; (B, H, W, C) -> (B, H, W, C')."""
+"""A 1x1 convolution: space point, channels full or in groups, offsets, static; (B, H, W, C) -> (B, H, W, C')."""
 
 import torch
 import torch.nn.functional as F

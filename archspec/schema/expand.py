@@ -29,13 +29,14 @@ _EVERYWHERE = Sharing(positions="offsets")
 def expand_step(step: Step) -> Step:
     """`linear` and `mlp` as the connection layers that they are; any other step as it stands."""
     if isinstance(step, Linear):
-        return Connect(connect=_linear(step.linear))
+        return Connect(connect=expand_linear(step.linear))
     if isinstance(step, Mlp):
         return Connect(connect=_mlp(step.mlp))
     return step
 
 
-def _linear(layer: LinearLayer) -> ConnectLayer:
+def expand_linear(layer: LinearLayer) -> ConnectLayer:
+    """A 1x1 convolution: every position reads itself, in all channels, with the same weights everywhere."""
     return ConnectLayer(
         connectivity=_POINTWISE,
         sharing=_EVERYWHERE,

@@ -200,9 +200,7 @@ class _Search:
             self._finish_what_was_interrupted(book, finished)
             self._spend(book)
 
-    def _finish_what_was_interrupted(
-        self, book: suggest.Suggestions, finished: list[EvaluationRecord]
-    ) -> None:
+    def _finish_what_was_interrupted(self, book: suggest.Suggestions, finished: list[EvaluationRecord]) -> None:
         """Tell outcomes that a kill kept from Optuna, and train on what it stopped."""
         waiting = set(book.interrupted())
         for record in finished:

@@ -90,7 +90,7 @@ def _recorder(saved: dict[int, int], own: set[int]) -> Callable[[Tensor], Tensor
     return record
 
 
-class _Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch 2.15
+class _Largest(TorchDispatchMode):
     """Watches every operation and remembers the one with the largest result."""
 
     def __init__(self) -> None:

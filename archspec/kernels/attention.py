@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from archspec import ir
 from archspec.kernels.shapes import Parameters, as_map, flat, with_bias
-from archspec.kernels.windows import offset_index, wrap_mask
+from archspec.kernels.tables import offset_index, wrap_mask
 
 
 def over_map(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
@@ -103,13 +103,11 @@ def _by_head(op: ir.Connect, x: Tensor) -> Tensor:
 def _added(op: ir.Connect, parameters: Parameters, device: torch.device) -> Tensor | None:
     """What is added to the logits: relative bias (G, K, K), mask (windows, 1, K, K), their sum, or nothing."""
     mask = wrap_mask(op.space, op.source, device) if isinstance(op.space, ir.Window) else None
-    if mask is not None:
-        mask = mask.unsqueeze(1)
     assert isinstance(op.weights, ir.Attention)
     if not op.weights.relative_bias:
         return mask
     # The table is indexed by query minus key (timm's Swin): the transpose of the index of j - i.
     index = offset_index(op.extent, device).T
     table = parameters["relative_bias"]
-    bias = table.index_select(0, index.flatten()).T.unflatten(1, index.shape)
+    bias: Tensor = table.index_select(0, index.flatten()).T.unflatten(1, index.shape)
     return bias if mask is None else bias + mask

@@ -13,8 +13,9 @@ from torch.autograd.function import once_differentiable
 from archspec import ir
 from archspec.kernels.shapes import Parameters, as_map, flat, with_bias
 from archspec.kernels.sliding import surrounded, tap_shifts
+from archspec.kernels.tables import window_numbers
 from archspec.kernels.taps import read
-from archspec.kernels.windows import join, split, window_numbers
+from archspec.kernels.windows import join, split
 
 
 def point(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -> Tensor:

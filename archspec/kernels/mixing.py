@@ -10,7 +10,8 @@ from torch import Tensor
 from archspec import ir
 from archspec.kernels.predictor import hidden, pooled
 from archspec.kernels.shapes import Parameters, across_channels, as_map, flat, with_bias
-from archspec.kernels.windows import at_offsets, join, split, window_numbers
+from archspec.kernels.tables import at_offsets, window_numbers
+from archspec.kernels.windows import join, split
 
 
 def tokens(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -> Tensor:

@@ -16,9 +16,10 @@ from archspec.kernels.tables import offset_index, wrap_mask
 def over_map(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
     """Every position reads every position, without a relative bias: torch's fused attention."""
     projected = F.linear(flat(x), parameters["projection.weight"], parameters.get("projection.bias"))
-    heads = projected.unflatten(-1, (-1, op.kernels, op.source.channels // op.kernels)).permute(2, 0, 3, 1, 4)
-    value = heads[2] if len(heads) == 3 else flat(x).unflatten(-1, (op.kernels, -1)).transpose(1, 2)
-    y = F.scaled_dot_product_attention(heads[0], heads[1], value.to(heads.dtype))
+    parts = projected.unflatten(-1, (-1, op.kernels, op.source.channels // op.kernels)).permute(2, 0, 3, 1, 4)
+    query, key, *values = parts.unbind(0)
+    value = values[0] if values else flat(x).unflatten(-1, (op.kernels, -1)).transpose(1, 2).to(query.dtype)
+    y = F.scaled_dot_product_attention(query, key, value)
     return with_bias(op, parameters, as_map(y.transpose(1, 2).flatten(2), op.target))
 
 

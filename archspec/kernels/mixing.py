@@ -16,8 +16,12 @@ from archspec.kernels.windows import join, split
 
 def tokens(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
     """One matrix over all positions, the same for every channel (Mixer, ResMLP). weight: (N', N)."""
-    y = torch.matmul(parameters["weight"], flat(x))
-    return with_bias(op, parameters, as_map(y, op.target))
+    weight = parameters["weight"].expand(len(x), -1, -1)
+    if op.bias != "positions":
+        return with_bias(op, parameters, as_map(torch.bmm(weight, flat(x)), op.target))
+    # The bias goes into the product instead of costing a pass of its own over the map.
+    bias = parameters["bias"].unsqueeze(1).expand(len(x), -1, x.shape[-1])
+    return as_map(torch.baddbmm(bias, weight, flat(x)), op.target)
 
 
 def static(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -> Tensor:

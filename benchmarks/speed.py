@@ -3,8 +3,8 @@
     python benchmarks/speed.py            # batch 4, 224 px, all cores; about 6 minutes on two cores
     python benchmarks/speed.py --quick    # two rounds; a look, not a measurement
 
-Each group is run in turns, so that a noisy machine is noisy for all of it alike; a ratio is the median over rounds of the
-ratio within a round. Trust ratios of one run, never a single time.
+Each group is run in turns, so that a noisy machine is noisy for all of it alike; a ratio is the median over rounds of
+the ratio within a round. Trust ratios of one run, never a single time.
 """
 
 import argparse

@@ -41,6 +41,7 @@ cost("swin_tiny")
 print(time.perf_counter() - started)
 assert "torch" not in sys.modules
 """
+HELP = "import sys; sys.argv[1:] = ['--help']; from archspec.cli import main; main()"
 COMPILE = """
 import time, torch
 from archspec import compile
@@ -66,7 +67,7 @@ def thousand_specs() -> float:
 
 
 MEASURES: tuple[tuple[str, Callable[[], float], float, int], ...] = (
-    ("archspec --help", lambda: process("import sys; sys.argv[1:] = ['--help']; from archspec.cli import main; main()"), 0.5, 7),
+    ("archspec --help", lambda: process(HELP), 0.5, 7),
     ("load and cost swin_tiny, after import", lambda: measured(LOAD), 0.05, 5),
     ("1,000 specs resolved, hashed, costed", thousand_specs, 5.0, 3),
     ("compile swin_tiny, after torch", lambda: measured(COMPILE), 2.0, 3),

@@ -19,7 +19,7 @@ def sliding(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -
     assert isinstance(op.space, ir.Sliding)
     x, padding = padded(op, x)
     y = F.conv2d(
-        channels_first(x),
+        channels_first(x.contiguous()),
         torch_weight(op, parameters["weight"]),
         channel_bias(op, parameters),
         stride=op.space.stride,

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from archspec.artifacts import save_weights
 from archspec.compiler import build
 from archspec.costs import cost
@@ -16,8 +18,8 @@ from archspec.schema.source import read_text
 from archspec.schema.validation import validate
 from archspec.search.data.config import DataConfig
 from archspec.search.data.load import open_data
-from archspec.search.evaluate import candidate
-from archspec.search.learning_curve import EpochResult
+from archspec.search.evaluate import Candidate, candidate
+from archspec.search.learning_curve import EpochResult, TrainResult
 from archspec.search.machine import chosen_device, environment
 from archspec.search.recipe import Recipe
 from archspec.search.runner import open_store
@@ -81,7 +83,6 @@ def train_longer(
     check_recipe(recipe, where)
     folder.mkdir(parents=True, exist_ok=True)
     protocol = protocol_digest({"data": images.digest, "recipe": recipe.fingerprint, "seed": seed})
-    checkpoint = folder / f"checkpoint-{point.program.digest[:12]}-{protocol[:12]}.pt"
 
     def told(epoch: EpochResult) -> bool:
         accuracy = 100 * epoch.val_accuracy
@@ -94,27 +95,35 @@ def train_longer(
         images,
         recipe,
         seed=seed,
-        checkpoint=checkpoint,
+        checkpoint=folder / f"checkpoint-{point.program.digest[:12]}-{protocol[:12]}.pt",
         identity=point.program.digest,
         on_epoch=told,
         device=where,
     )
+    provenance = {
+        "seed": seed,
+        "data": data.model_dump(mode="json"),
+        "recipe": recipe.model_dump(mode="json"),
+        "environment": environment(where),
+    }
+    found = _kept(point, module, result, folder, seed) | provenance
+    (folder / "training.json").write_text(json.dumps(found, indent=2, default=str) + "\n")
+    return found
+
+
+def _kept(point: Candidate, module: nn.Module, result: TrainResult, folder: Path, seed: int) -> dict[str, Any]:
+    """Write spec and weights into the folder; what was found, with their places."""
     spec, weights = folder / "spec.yaml", folder / "weights.safetensors"
     spec.write_text(network_yaml(point.network))
-    save_weights(module, weights, {"name": point.network.name, "digest": point.program.digest, "seed": str(seed)})
-    found = {
+    digest = point.program.digest
+    save_weights(module, weights, {"name": point.network.name, "digest": digest, "seed": str(seed)})
+    return {
         "name": point.network.name,
-        "digest": point.program.digest,
+        "digest": digest,
         "accuracy": result.last.val_accuracy,
         "epochs": len(result.history),
         "cost": vars(cost(point.program)),
         "spec": str(spec),
         "weights": str(weights),
-        "seed": seed,
-        "data": data.model_dump(mode="json"),
-        "recipe": recipe.model_dump(mode="json"),
-        "environment": environment(where),
         "curve": [vars(epoch) for epoch in result.history],
     }
-    (folder / "training.json").write_text(json.dumps(found, indent=2, default=str) + "\n")
-    return found

@@ -230,3 +230,19 @@ def test_a_study_on_postgresql_is_killed_and_resumed(tmp_path: Path, postgresql_
     running.communicate()
     search(study, Recorder())
     check_books(study, 4)
+
+
+def test_constraints_hold_at_the_size_that_the_space_writes(tmp_path: Path) -> None:
+    """Trained at half the size, a point has about a quarter of the multiply-adds that its constraint is about."""
+    bounded = SPACE.replace("params <= 3K", "macs in [20K, 60K]")
+    study = write_study(tmp_path, "data.size=8", "recipe.epochs=1", "budget.trials=3", space=bounded)
+    search(study, Recorder())
+    assert all(4_000 < record.cost["macs"] < 20_000 for record in trials_of(study))
+
+
+def test_a_space_that_cannot_stand_at_the_size_of_the_data_says_why(tmp_path: Path) -> None:
+    inside = SPACE.replace("{sliding: {choose: [1, 3, 5]}}", "{sliding: {size: {choose: [3, 4]}, padding: none}}")
+    inside = inside.replace("residual:\n          - norm", "sequence:\n          - norm")
+    study = write_study(tmp_path, "data.size=8", space=inside)
+    with pytest.raises(StudyError, match=r"no feasible point at 8x8 pixels(.|\n)*must fit into the map"):
+        search(study, Recorder())

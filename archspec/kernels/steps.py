@@ -33,10 +33,13 @@ def scale(op: ir.Scale, parameters: Parameters, x: Tensor, training: bool) -> Te
 
 def drop_path(op: ir.DropPath, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
     """Zero the branch of some samples while training, and divide the others by the share that is kept."""
-    if not training or not op.rate:
-        return x
-    kept = 1 - op.rate
-    return x * x.new_empty((len(x), 1, 1, 1)).bernoulli_(kept).div_(kept)
+    return x * kept(op, x) if training and op.rate else x
+
+
+def kept(op: ir.DropPath, x: Tensor) -> Tensor:
+    """What drop path multiplies each sample by, (B, 1, 1, 1): 0, or 1 over the share that is kept."""
+    share = 1 - op.rate
+    return x.new_empty((len(x), 1, 1, 1)).bernoulli_(share).div_(share)
 
 
 def class_token(op: ir.ClassToken, parameters: Parameters, x: Tensor, training: bool) -> Tensor:

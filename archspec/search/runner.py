@@ -26,13 +26,13 @@ from archspec.search.data.images import ImageData
 from archspec.search.data.load import open_data
 from archspec.search.evaluate import Candidate, Evaluator, Observer, candidate
 from archspec.search.machine import chosen_device, environment
-from archspec.search.space import Assignment, Point, SearchSpace, feasible_share, load_space, point, sample
+from archspec.search.space import Assignment, Point, SearchSpace, point, sample
+from archspec.search.spaces import Spaces, spaces_of
 from archspec.search.study import Study, protocol_digest
 from archspec.search.threads import fastest_threads
 from archspec.search.train import check_recipe
 
 DRAWS_BEFORE_EXHAUSTED = 2000
-POINTS_LOOKED_AT = 200
 FAILURES_THAT_STOP = 8
 
 
@@ -76,28 +76,9 @@ def search(study: Study, observer: Observer) -> None:
     study.folder.mkdir(parents=True, exist_ok=True)
     with _only_one(study.folder):
         data = open_data(study.data)
-        space = space_of(study, data)
+        spaces = spaces_of(study, data)
         with open_store(study, create=True) as store:
-            _Search.prepare(study, space, data, store, observer).run()
-
-
-def space_of(study: Study, data: ImageData) -> SearchSpace:
-    """The study's space at the size and classes of its data.
-
-    Raises:
-        SpecError: the space has problems.
-        StudyError: none of the points looked at is feasible.
-    """
-    at = {"input": {"size": data.size, "channels": 3}, "classes": len(data.classes)}
-    space = load_space(study.space, beside=study.source_folder, network=at)
-    found = feasible_share(space, POINTS_LOOKED_AT, study.seed)
-    if not found.feasible:
-        looked = "every point" if found.exact else f"{found.points} points drawn"
-        reasons = [f"{share.text}: {100 * share.share:.0f} %" for share in (*found.violated, *found.illegal)]
-        raise StudyError(
-            f"space {space.name!r} has no feasible point at this size ({looked})\n    broken: {'; '.join(reasons)}"
-        )
-    return space
+            _Search.prepare(study, spaces, data, store, observer).run()
 
 
 @contextmanager
@@ -138,7 +119,7 @@ def _drawn(space: SearchSpace, seed: int) -> Iterator[Program]:
 @dataclass
 class _Search:
     study: Study
-    space: SearchSpace
+    spaces: Spaces
     store: Store
     evaluator: Evaluator
     distributions: Mapping[str, Any]
@@ -146,10 +127,10 @@ class _Search:
     known: set[str] = field(default_factory=set)
 
     @classmethod
-    def prepare(cls, study: Study, space: SearchSpace, data: ImageData, store: Store, observer: Observer) -> "_Search":
+    def prepare(cls, study: Study, spaces: Spaces, data: ImageData, store: Store, observer: Observer) -> "_Search":
         device = chosen_device(study.device)
         check_recipe(study.recipe, device)
-        torch.set_num_threads(_threads(study, space, data, store))
+        torch.set_num_threads(_threads(study, spaces.trained, data, store))
         facts = {"data": data.digest, "recipe": study.recipe.fingerprint, "code": __version__}
         evaluator = Evaluator(
             study=study.name,
@@ -163,8 +144,8 @@ class _Search:
             environment=environment(device),
             observer=observer,
         )
-        distributions = {gene.name: suggest.distribution(gene) for gene in space.genes}
-        made = cls(study, space, store, evaluator, distributions)
+        distributions = {gene.name: suggest.distribution(gene) for gene in spaces.written.genes}
+        made = cls(study, spaces, store, evaluator, distributions)
         store.save_study(made._study_record())
         return made
 
@@ -172,16 +153,16 @@ class _Search:
         written = self.study.model_dump(mode="json", exclude_unset=True)
         return StudyRecord(
             name=self.study.name,
-            space=self.space.path.read_text(),
+            space=self.spaces.written.path.read_text(),
             study=yaml.safe_dump(written, sort_keys=False),
-            space_digest=self.space.digest,
+            space_digest=self.spaces.trained.digest,
             seed=self.study.seed,
             objectives=self.study.objectives_in_order,
             sampler=self.study.sampler.model_dump(mode="json"),
             trials=self.study.budget.trials,
             data=self.study.data.model_dump(mode="json"),
             recipe=self.study.recipe.model_dump(mode="json"),
-            axes={gene.name: gene.axis for gene in self.space.genes},
+            axes={gene.name: gene.axis for gene in self.spaces.written.genes},
             archspec_version=__version__,
             environment=dict(self.evaluator.environment),
         )
@@ -255,11 +236,12 @@ class _Search:
 
     def _verdict(self, number: int, assignment: Assignment) -> suggest.Verdict:
         try:
-            found = point(self.space, assignment)
+            written = point(self.spaces.written, assignment)
+            if any(bound.violation(written.cost) > 0 for bound in self.spaces.written.constraints):
+                return "infeasible"
+            found = point(self.spaces.trained, assignment)
         except SpecError:
             return "illegal"
-        if any(bound.violation(found.cost) > 0 for bound in self.space.constraints):
-            return "infeasible"
         if found.program.digest in self.known:
             return "duplicate"
         self.candidates[number] = self._candidate(number, found)
@@ -267,7 +249,7 @@ class _Search:
 
     def _draw(self, number: int) -> Assignment | None:
         for _ in range(DRAWS_BEFORE_EXHAUSTED):
-            assignment = sample(self.space, self.draws)
+            assignment = sample(self.spaces.written, self.draws)
             if self._verdict(number, assignment) == "new":
                 return assignment
         return None
@@ -282,7 +264,7 @@ class _Search:
         if known is None:
             return None
         if number not in self.candidates:
-            self.candidates[number] = self._candidate(number, point(self.space, self._labels(known)))
+            self.candidates[number] = self._candidate(number, point(self.spaces.trained, self._labels(known)))
         return self._labels(known)
 
     @staticmethod

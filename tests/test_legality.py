@@ -1,4 +1,4 @@
-"""The table of legal combinations against design.md's tables, and every row of it through schema, resolve and plan."""
+"""The table of legal combinations against the tables of the design, and every row of it through schema, resolve and plan."""
 
 import itertools
 from typing import Any
@@ -19,7 +19,7 @@ from archspec.schema.legality import (
 )
 from archspec.schema.network import Network
 
-# design.md section 1, row by row: what each value may stand with.
+# The design, row by row (archspec/README.md): what each value may stand with.
 SPACES_OF_POSITION_SHARING = {
     "none": {"point", "sliding", "window", "full"},  # "every space"
     "windows": {"window"},  # "window, grid"

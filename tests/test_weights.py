@@ -35,11 +35,12 @@ def test_a_swapped_pair_of_weights_is_seen() -> None:
     ours, theirs = small_pair()
     first, second = "blocks.0.mlp_channels.fc1.bias", "blocks.1.mlp_channels.fc1.bias"
     theirs[first], theirs[second] = torch.ones_like(theirs[first]), torch.zeros_like(theirs[second])
+    # timm's layer scale and head start near zero, which would hide the difference.
+    for name in ("head.weight", "blocks.0.ls2", "blocks.1.ls2"):
+        theirs[name].add_(0.1 * torch.randn(theirs[name].shape, generator=torch.Generator().manual_seed(1)))
     reference = timm.create_model("resmlp_12_224").eval()
     reference.load_state_dict(theirs)
     theirs[first], theirs[second] = theirs[second], theirs[first]
-    for tensor in (theirs["head.weight"],):
-        tensor.add_(0.02)
     archspec.load_timm_weights(ours, theirs)
     images = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

@@ -61,7 +61,7 @@ class Connect(Op):
 
     @property
     def position_shape(self) -> tuple[int, ...]:
-        """The position part of the tie index (design.md, section 1)."""
+        """The position part of the tie index (archspec/README.md)."""
         if isinstance(self.weights, Predicted) and self.weights.source == "local":
             return (self.neighbours,)
         if self.share_positions == "offsets":

@@ -1,6 +1,6 @@
 """A database URL goes in, a SQLAlchemy engine comes out that several processes can write.
 
-SQLite is opened as a queue needs it (shared/research/optuna.md 6.2.6): write-ahead log, one writer at a
+SQLite is opened as a queue needs it: write-ahead log, one writer at a
 time taken at the start of a transaction. PostgreSQL is spoken to through psycopg 3. Nothing here knows our
 tables.
 """
@@ -106,7 +106,7 @@ def tune_sqlite(engine: Engine) -> Engine:
     """Make a SQLite engine (ours or Optuna's) safe for several writing processes; others are left alone.
 
     SQLite ignores `SELECT ... FOR UPDATE`, so a transaction that reads and then writes must own the write
-    lock from its start: otherwise two workers pop the same queued trial (optuna.md 2.2). Idempotent;
+    lock from its start: otherwise two workers pop the same queued trial (Optuna 5.0: 75 starts of 60). Idempotent;
     returns the engine. An Optuna RDBStorage that is pickled makes a new engine and must be tuned again.
     """
     if engine.dialect.name != "sqlite" or event.contains(engine, "connect", _on_connect):

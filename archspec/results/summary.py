@@ -12,7 +12,7 @@ from archspec.results.plots import importance_data, pareto_data
 from archspec.results.plots.pareto import is_beaten
 from archspec.results.records import EvaluationRecord, Objective, StudyRecord, completed, ranked
 
-# Our own images: they reward connectivity on purpose (shared/research/proxy.md section 2).
+# Our own images: they reward connectivity on purpose.
 SYNTHETIC = frozenset({"fractal", "relation"})
 SYNTHETIC_NOTICE = "synthetic data: not a ranking of ImageNet"
 COSTS = ("params", "macs")  # drawn against the main objective when the study does not ask for other ones

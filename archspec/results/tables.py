@@ -2,7 +2,7 @@
 
 Everything is prefixed `archspec_`, so that the tables live beside Optuna's in one database or in another
 one. No foreign key points at Optuna's tables: on PostgreSQL one would make `optuna.delete_study` silently
-delete nothing (shared/research/optuna.md 6.1).
+delete nothing (tried with Optuna 5.0).
 
     archspec_studies 1 ── n archspec_trials n ── 1 archspec_evaluations 1 ── n archspec_epochs
                      1 ── n archspec_events

@@ -11,7 +11,6 @@ from archspec.schema.located import DataPath
 from archspec.schema.places import Step, Turn, find_place
 from archspec.schema.problems import MAXIMUM_PROBLEMS, spec_error
 from archspec.schema.wording import Fault, none_of, value_found
-from archspec.schema.writing import dump_yaml as dump_yaml
 
 # Finding the place of a fault takes some 0.1 ms; a file with more is past reading anyway.
 MAXIMUM_FAULTS = 10 * MAXIMUM_PROBLEMS

@@ -1,7 +1,6 @@
 """The `recipe:` section of a study file in, everything that training does to a network out.
 
-Imports no torch. The defaults are the proxy of ../shared/research/proxy.md section 2: about 560 steps of
-AdamW.
+Imports no torch. The defaults suit the embedded data at 32 px: about 560 steps of AdamW, 20 s on a CPU thread.
 """
 
 import re

@@ -1,9 +1,11 @@
-"""A seed, a split and sample indices in, images of iterated-function-system fractals and their class labels
-out.
+"""A seed, a split and sample indices in, images of iterated-function-system fractals and their labels out.
 
 In the manner of FractalDB (arXiv 2101.08515): a class is one system of affine maps (systems.py), an image is
 its attractor drawn by the chaos game, every coefficient jittered by 15 %, in a random colour over coloured
-noise. Measured difficulty: ../shared/research/proxy.md section 2. It is not a ranking of ImageNet.
+noise. It is not a ranking of ImageNet.
+
+Measured with networks of about 0.2 M parameters, 561 steps: no mixing 68 %, Swin-like 89 %, Mixer 98 %, depth-wise
+7x7 99 %. One seed.
 
 Axes: B images, H and W (both `size`), C channels, N maps of a system.
 """

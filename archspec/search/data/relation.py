@@ -3,8 +3,11 @@
 A diagnostic of reach: the label is the direction from a white disc to a black square (right, down, left, up),
 which no window smaller than their distance shows. One more glyph, a black disc or a white square, makes
 neither the shape nor the shade alone enough; the ground is one of five textures. With 20 classes the texture
-is part of the label. Chance is 25 % for the relation. Measured: ../shared/research/proxy.md section 2. It is
-not a ranking of ImageNet.
+is part of the label. Chance is 25 % for the relation. It is not a ranking of
+ImageNet.
+
+Measured with networks of about 0.2 M parameters, 600 steps: no mixing 26 %, Swin-like in 4x4 windows 25 %, Mixer and
+depth-wise 7x7 87 %. One seed.
 
 Axes: B images, H and W (both `size`). Lengths are integers in 1/1024 of the image's side.
 """

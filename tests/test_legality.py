@@ -1,4 +1,4 @@
-"""The table of legal combinations against the tables of the design, and every row of it through schema, resolve and plan."""
+"""The table of legal combinations against the design, and every row of it through schema, resolve and plan."""
 
 import itertools
 from typing import Any

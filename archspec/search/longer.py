@@ -17,6 +17,7 @@ from archspec.schema.network import Network
 from archspec.schema.source import read_text
 from archspec.schema.validation import validate
 from archspec.search.data.config import DataConfig
+from archspec.search.data.images import ImageData
 from archspec.search.data.load import open_data
 from archspec.search.evaluate import Candidate, candidate
 from archspec.search.learning_curve import EpochResult, TrainResult
@@ -82,22 +83,15 @@ def train_longer(
     where = chosen_device(device)
     check_recipe(recipe, where)
     folder.mkdir(parents=True, exist_ok=True)
-    protocol = protocol_digest({"data": images.digest, "recipe": recipe.fingerprint, "seed": seed})
-
-    def told(epoch: EpochResult) -> bool:
-        accuracy = 100 * epoch.val_accuracy
-        say(f"epoch {epoch.epoch}/{recipe.epochs}  loss {epoch.train_loss:.3f}  accuracy {accuracy:.1f} %")
-        return True
-
     module = build(point.program, seed=seed)
     result = run_training(
         module,
         images,
         recipe,
         seed=seed,
-        checkpoint=folder / f"checkpoint-{point.program.digest[:12]}-{protocol[:12]}.pt",
+        checkpoint=_checkpoint(folder, point, images, recipe, seed),
         identity=point.program.digest,
-        on_epoch=told,
+        on_epoch=_teller(recipe, say),
         device=where,
     )
     provenance = {
@@ -109,6 +103,21 @@ def train_longer(
     found = _kept(point, module, result, folder, seed) | provenance
     (folder / "training.json").write_text(json.dumps(found, indent=2, default=str) + "\n")
     return found
+
+
+def _checkpoint(folder: Path, point: Candidate, images: ImageData, recipe: Recipe, seed: int) -> Path:
+    """One for each network and protocol, so that a changed recipe does not meet the checkpoint of another."""
+    protocol = protocol_digest({"data": images.digest, "recipe": recipe.fingerprint, "seed": seed})
+    return folder / f"checkpoint-{point.program.digest[:12]}-{protocol[:12]}.pt"
+
+
+def _teller(recipe: Recipe, say: Callable[[str], None]) -> Callable[[EpochResult], bool]:
+    def told(epoch: EpochResult) -> bool:
+        accuracy = 100 * epoch.val_accuracy
+        say(f"epoch {epoch.epoch}/{recipe.epochs}  loss {epoch.train_loss:.3f}  accuracy {accuracy:.1f} %")
+        return True
+
+    return told
 
 
 def _kept(point: Candidate, module: nn.Module, result: TrainResult, folder: Path, seed: int) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def walk(ops: tuple[Op, ...]) -> Iterator[Op]:
 
 
 def parameter_table(program: Program) -> dict[str, Parameter]:
-    """Every parameter and buffer by its full name, in the order of a checkpoint."""
+    """Every parameter and buffer by its full name: the names of a checkpoint, op by op."""
     return {f"{op.path}.{row.name}": row for op in walk(program.ops) for row in op.parameters}
 
 

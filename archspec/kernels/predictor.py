@@ -45,8 +45,10 @@ def pooled(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) ->
     """One set of weights per image: (B, *position_shape, G)."""
     assert isinstance(op.weights, ir.Predicted)
     h = hidden(op.weights, parameters, x.mean((1, 2)), training)
-    predicted = F.linear(h, parameters["predict.weight"], parameters["predict.bias"])
-    return predicted.view(len(x), *op.position_shape, op.kernels)
+    # Few rows times a very wide matrix: with the matrix on the left MKL reads it up to three times as fast.
+    bias = parameters["predict.bias"].unsqueeze(1)
+    predicted: Tensor = torch.addmm(bias, parameters["predict.weight"], h.T).T
+    return predicted.unflatten(1, (*op.position_shape, op.kernels))
 
 
 def at_positions(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -> Tensor:

@@ -191,6 +191,9 @@ def _patches() -> Iterator[Case]:
         ([3, 2], "none", MAP),
         ([4, 3], "end", MAP),
         ([9, 3], "end", SMALL),
+        # Large enough for the kernel that cuts patches out, which leaves small ones to a convolution.
+        ([5, 3], "end", WHOLE),
+        ([2, 7], "end", MAP),
     )
     for number, (size, padding, source) in enumerate(sizes):
         space = {"sliding": {"size": size, "stride": size, "padding": padding}}

@@ -92,7 +92,8 @@ class Evaluator:
         `stops(epoch, accuracy)` is asked after each epoch whether to prune. Interrupted training goes on from its last
         checkpoint. Only KeyboardInterrupt and the death of the process leave an evaluation running.
         """
-        record = self.store.start_evaluation(self.request(candidate))
+        request = self.request(candidate)
+        record = self.store.start_evaluation(request)
         if not record.is_finished:
             self.observer.evaluation_started(candidate.name, self.recipe.epochs, candidate.network)
             started = time.monotonic()
@@ -101,7 +102,7 @@ class Evaluator:
             seconds = earlier + time.monotonic() - started
             self.store.finish_evaluation(record.uuid, cause, values=values, message=message, seconds=seconds)
             shutil.rmtree(self._checkpoint(record).parent, ignore_errors=True)
-            record = self.store.start_evaluation(self.request(candidate))
+            record = self.store.start_evaluation(request)
         self.observer.evaluation_ended(record)
         return record
 

@@ -224,7 +224,7 @@ class _Search:
     def _sampler(self, seed_offset: int) -> suggest.FeasibleSampler:
         # A resumed run draws from a stream of its own, so that it does not propose what the first run began with.
         seed = suggest.seeded(self.study.seed, "sampler", seed_offset).randrange(2**31)
-        inner = suggest.inner_sampler(self.study.sampler, seed, len(self.study.objectives))
+        inner = suggest.inner_sampler(self.study.sampler, seed)
         self.draws = suggest.seeded(self.study.seed, "draw", seed_offset)
         return suggest.FeasibleSampler(inner, self.distributions, self._judge, self._draw, self._propose, self._recall)
 

@@ -37,7 +37,7 @@ def distribution(gene: Gene) -> BaseDistribution:
     return FloatDistribution(gene.low, gene.high, log=gene.log, step=None if gene.log else gene.step)
 
 
-def inner_sampler(sampler: Sampler, seed: int, objectives: int) -> optuna.samplers.BaseSampler:
+def inner_sampler(sampler: Sampler, seed: int) -> optuna.samplers.BaseSampler:
     """Optuna's sampler with every argument that matters written out: the defaults changed in Optuna 5."""
     if sampler.name == "random":
         return optuna.samplers.RandomSampler(seed=seed)
@@ -137,8 +137,7 @@ class Suggestions:
         self._objectives = objectives
         with _quiet():
             self._storage = optuna.storages.RDBStorage(url)
-            if self._storage.engine.dialect.name == "sqlite":
-                tune_sqlite(self._storage.engine)
+            tune_sqlite(self._storage.engine)
             directions = [_DIRECTIONS[objective.direction] for objective in objectives]
             self._study = optuna.create_study(
                 storage=self._storage, study_name=name, sampler=sampler, directions=directions, load_if_exists=True
@@ -156,10 +155,6 @@ class Suggestions:
         """Numbers of trials that were started and never told, oldest first."""
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             yield trial.number
-
-    def finished_count(self) -> int:
-        """Trials told, whatever their outcome."""
-        return sum(trial.state.is_finished() for trial in self._study.get_trials(deepcopy=False))
 
     def ask(self, distributions: Mapping[str, BaseDistribution]) -> int:
         """Start the next trial; its assignment went to `propose`. Raises SpaceExhausted."""

@@ -5,7 +5,7 @@ are exactly those of `ir.parameter_table`, whatever kernels the plan chose.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from operator import attrgetter
 from typing import Any, cast
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from archspec import ir
 from archspec.errors import Problem, SpecError
-from archspec.kernels import steps
+from archspec.kernels import branching, steps
 from archspec.kernels.shapes import Parameters
 from archspec.lower import Plan
 
@@ -33,6 +33,11 @@ STEPS: Mapping[type[ir.Op], Kernel] = {
     ir.PositionEmbedding: steps.position_embedding,
     ir.Gather: steps.gather,
     ir.Pool: steps.pool,
+    ir.SlidingPool: steps.sliding_pool,
+    ir.MapOnly: steps.map_only,
+    ir.Shuffle: steps.shuffle,
+    ir.Resize: steps.resize,
+    ir.Multiply: steps.multiply,
 }
 
 
@@ -46,7 +51,7 @@ class Layer(nn.Module):
         self.names = tuple(row.name for row in op.parameters)
         for row in op.parameters:
             holder, name = _holder(self, row.name)
-            tensor = torch.empty(row.shape, device=device)
+            tensor = torch.empty(row.shape, device=device, memory_format=_memory_format(op, row))
             if row.trainable:
                 holder.register_parameter(name, nn.Parameter(tensor))
             else:
@@ -72,15 +77,62 @@ class Steps(nn.Sequential):
 class Residual(Steps):
     """y = x + steps(x). A drop path at the end is multiplied and added in one pass over the map."""
 
+    def __init__(self, op: ir.Residual) -> None:
+        super().__init__()
+        self.gives_new = branching.gives_new(op.ops)
+
     def forward(self, x: Tensor) -> Tensor:
-        *before, last = self
-        y = x
-        for step in before:
-            y = step(y)
-        op = last.op if isinstance(last, Layer) else None
-        if self.training and isinstance(op, ir.DropPath) and op.rate:
-            return torch.addcmul(x, y.to(x.dtype), steps.kept(op, x))
-        return x + cast(Tensor, last(y))
+        return plus(x, x, tuple(self), self.gives_new)
+
+
+class Branched(Steps):
+    """Several branches, joined: its modules, under the names that their paths have, and which of them make a branch."""
+
+    def __init__(self, op: ir.Branches) -> None:
+        super().__init__()
+        self.op = op
+        self.names = tuple(_names_below(op.path, branch.ops) for branch in op.branches)
+        """Of each branch, the names of the modules that it goes through."""
+
+    def forward(self, x: Any) -> Any:
+        if self.op.join == "sum" and not self.op.cascade:
+            return self._sum(x)
+        results: list[Any] = []
+        for branch, names in zip(self.op.branches, self.names, strict=True):
+            taken = branching.fed(branch.feed, x)
+            if self.op.cascade and results and names:
+                taken = taken + results[-1]
+            for name in names:
+                taken = self.get_submodule(name)(taken)
+            results.append(taken)
+        return branching.join(self.op, results)
+
+    def _sum(self, x: Any) -> Tensor:
+        """Branch by branch onto what there is so far, so that no more than two results are alive."""
+        total: Tensor | None = None
+        for branch, names in zip(self.op.branches, self.names, strict=True):
+            modules = tuple(self.get_submodule(name) for name in names)
+            total = plus(total, branching.fed(branch.feed, x), modules, branching.gives_new(branch.ops))
+        return cast(Tensor, total)
+
+    def extra_repr(self) -> str:
+        return f"{self.op.facts()} [{self.op.source} -> {self.op.target}]"
+
+
+def plus(total: Tensor | None, x: Tensor, modules: Sequence[nn.Module], gives_new: bool) -> Tensor:
+    """total + modules(x); without a total, modules(x). Inference adds onto what the modules give where that is new."""
+    *before, last = modules or (nn.Identity(),)
+    for module in before:
+        x = module(x)
+    op = last.op if isinstance(last, Layer) else None
+    if total is not None and last.training and isinstance(op, ir.DropPath) and op.rate:
+        return torch.addcmul(total, x.to(total.dtype), steps.kept(op, x))
+    y = cast(Tensor, last(x))
+    if total is None:
+        return y
+    if gives_new and not torch.is_grad_enabled() and y.dtype == total.dtype:
+        return y.add_(total)
+    return total + y
 
 
 class Factors(Steps):
@@ -115,8 +167,7 @@ class Network(nn.Module):
         super().__init__()
         self.program = plan.program
         kernels = {path: load_kernel(kernel) for path, kernel in plan.kernels().items()}
-        for op in plan.program.ops:
-            _place(self, op, kernels, device)
+        _place(self, plan.program.ops, kernels, device)
 
     def forward(self, image: Tensor) -> Tensor:
         wanted = self.program.image
@@ -145,11 +196,11 @@ def load_kernel(name: str) -> Kernel:
 def fill(tensor: Tensor, init: ir.Init, generator: torch.Generator | None) -> None:
     """Initialise in place: normal(deviation) truncated at two deviations, uniform(bound) or constant(value).
 
-    Numbers are drawn on the CPU, so that a seed gives the same weights on any device.
+    Numbers are drawn on the CPU and row by row, so that a seed gives the same weights on any device.
     """
     if tensor.is_meta:
         return
-    if tensor.device.type != "cpu":
+    if tensor.device.type != "cpu" or not tensor.is_contiguous():
         drawn = torch.empty(tensor.shape, dtype=tensor.dtype)
         fill(drawn, init, generator)
         tensor.copy_(drawn)
@@ -163,17 +214,31 @@ def fill(tensor: Tensor, init: ir.Init, generator: torch.Generator | None) -> No
         tensor.fill_(init.value)
 
 
-def _place(root: nn.Module, op: ir.Op, kernels: Mapping[str, Kernel], device: torch.device | None) -> None:
-    """Put the module of an op where its path says, below `root`."""
-    if isinstance(op, ir.Residual):
-        _add(root, op.path, Residual())
-        for inner in op.ops:
-            _place(root, inner, kernels, device)
-    else:
+def _place(root: nn.Module, ops: tuple[ir.Op, ...], kernels: Mapping[str, Kernel], device: torch.device | None) -> None:
+    """Put the modules of ops, one after the other, where their paths say, below `root`."""
+    for number, op in enumerate(ops):
+        if isinstance(op, ir.Residual | ir.Branches):
+            _add(root, op.path, Residual(op) if isinstance(op, ir.Residual) else Branched(op))
+            for inner in ir.inside(op):
+                _place(root, inner, kernels, device)
+            continue
         if isinstance(op, ir.Connect) and op.path.endswith(".first") and isinstance(op.space, ir.Point):
             _add(root, op.path.removesuffix(".first"), Factors())
         kernel = kernels[op.path] if isinstance(op, ir.Connect) else STEPS[type(op)]
+        if isinstance(op, ir.Activation) and branching.gives_new(ops[:number]):
+            kernel = steps.activation_of_new
         _add(root, op.path, Layer(op, kernel, device))
+
+
+def _names_below(path: str, ops: tuple[ir.Op, ...]) -> tuple[str, ...]:
+    """The names, below the module at `path`, of the modules that hold the ops: each once, in their order."""
+    return tuple(dict.fromkeys(op.path.removeprefix(f"{path}.").split(".")[0] for op in ops))
+
+
+def _memory_format(op: ir.Op, row: ir.Parameter) -> torch.memory_format:
+    """Convolutions over channels-last maps want such weights, and would copy others each time."""
+    convolves = isinstance(op, ir.Connect) and isinstance(op.space, ir.Sliding) and op.channels != "separate"
+    return torch.channels_last if convolves and len(row.shape) == 4 else torch.contiguous_format
 
 
 def _add(root: nn.Module, path: str, module: nn.Module) -> None:

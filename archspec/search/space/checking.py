@@ -18,6 +18,7 @@ from archspec.schema.located import LocatedDict, locate
 from archspec.search.space.conditions import Chosen, Condition, Every, Negated, Some, holds
 from archspec.search.space.filling import Misshapen, holes_in
 from archspec.search.space.holes import Hole, every_option
+from archspec.search.space.inlining import without_references
 from archspec.search.space.model import Assignment, SearchSpace, canonical, sample
 from archspec.search.space.networks import assembled, block_names, written
 from archspec.search.space.walking import ELSE
@@ -114,7 +115,8 @@ class _Check:
         blocks = data.get("blocks")
         if isinstance(blocks, LocatedDict):
             data["blocks"] = more = blocks.copy()
-            more.put(name, block, locate(self.space.template, ("blocks", name)))
+            alone = without_references(block, self.space.template["blocks"])
+            more.put(name, alone, locate(self.space.template, ("blocks", name)))
         try:
             network_from(data)
         except SpecError as error:

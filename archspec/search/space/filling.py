@@ -13,7 +13,8 @@ from archspec.errors import Location
 from archspec.schema.located import LocatedDict
 from archspec.search.space.conditions import Read, holds
 from archspec.search.space.genes import NETWORK, Scope
-from archspec.search.space.holes import Hole, holds_hole
+from archspec.search.space.holes import Hole
+from archspec.search.space.inlining import named, needs_filling, reference
 from archspec.search.space.layout import Layout
 from archspec.search.space.walking import ELSE, MAXIMUM_DEPTH
 
@@ -27,10 +28,11 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class StageParts:
-    """A stage without its blocks, and the block at each of its places."""
+    """A stage without its blocks, and the block at each of its places; `first`: the first one stands out of turn."""
 
     stage: Part
     blocks: tuple[Part, ...]
+    first: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Filler:
     template: Mapping[str, Any]
     layout: Layout
     carriers: set[int] = field(default_factory=set)
-    """The ids of the containers that hold a hole somewhere; all others are used as they are."""
+    """The ids of the containers that hold a hole, or inline a block, somewhere; all others are used as they are."""
     varied: set[tuple[str, int]] = field(default_factory=set)
     """(block, stage) where the places of the stage may differ."""
     trimmed: dict[int, LocatedDict] = field(default_factory=dict)
@@ -66,7 +68,7 @@ class Filler:
             sites.setdefault((number, scope.stage), set()).add(site)
         uneven = {key for key, found in sites.items() if len(found) > 1}
         for name, block in self._blocks.items():
-            numbers = {hole.number for hole in holes_in(block)}
+            numbers = {hole.number for hole in self._holes_of(block)}
             self.varied |= {(name, stage) for number, stage in uneven if number in numbers and stage is not None}
 
     def __reduce__(self) -> tuple[type["Filler"], tuple[Any, ...]]:
@@ -78,11 +80,26 @@ class Filler:
         blocks = self.template.get("blocks")
         return blocks if isinstance(blocks, Mapping) else {}
 
+    def _holes_of(self, node: Any) -> Iterator[Hole]:
+        """Every hole at or below a node, and in the blocks that it inlines."""
+        inlined = reference(node)
+        if inlined is not None:
+            yield from holes_in(inlined)
+            for name in named(inlined):
+                yield from self._holes_of(self._blocks.get(name))
+        elif isinstance(node, Hole):
+            yield node
+            for option in node.options:
+                yield from self._holes_of(option)
+        elif isinstance(node, Mapping | list | tuple):
+            for child in node.values() if isinstance(node, Mapping) else node:
+                yield from self._holes_of(child)
+
     def _note_carriers(self, node: Any) -> None:
         if isinstance(node, Hole):
             for option in node.options:
                 self._note_carriers(option)
-        elif isinstance(node, Mapping | list | tuple) and holds_hole(node):
+        elif isinstance(node, Mapping | list | tuple) and needs_filling(node):
             self.carriers.add(id(node))
             for child in node.values() if isinstance(node, Mapping) else node:
                 self._note_carriers(child)
@@ -92,6 +109,9 @@ class Filler:
         node, _ = self.open(node, scope, read, taken)
         if id(node) not in self.carriers:
             return node
+        inlined = reference(node)
+        if inlined is not None:
+            return self._inlined(node, inlined, scope, read, taken)
         mapping = isinstance(node, Mapping)
         filled = node.copy()
         for step, child in node.items() if mapping else enumerate(node):
@@ -99,6 +119,19 @@ class Filler:
             filled[step] = self.fill(option, scope, read, taken)
             if at is not None:
                 filled.positions[step] = at
+        return filled
+
+    def _inlined(self, node: LocatedDict, inlined: Any, scope: Scope, read: Read, taken: list[str | int]) -> Any:
+        """A block among steps, written out as a sequence."""
+        name, at = self.open(inlined, scope, read, taken)
+        if not isinstance(name, str) or name not in self._blocks:
+            unknown = node.copy()
+            unknown["block"] = name
+            return unknown
+        steps = self.fill(self._blocks[name], scope, read, taken)
+        place = at or node.positions.get("block")
+        filled = LocatedDict(location=node.location)
+        filled.put("sequence", steps, place, node.key_positions.get("block") or place)
         return filled
 
     def open(self, node: Any, scope: Scope, read: Read, taken: list[str | int]) -> tuple[Any, Location | None]:
@@ -150,14 +183,15 @@ class Filler:
             known = self.trimmed[id(node)] = node.copy()
             for key in keys:
                 known.pop(key, None)
-            if holds_hole(known):
+            if needs_filling(known):
                 self.carriers.add(id(known))
         return known
 
     def _stage(self, node: Any, scope: Scope, read: Read) -> Iterator[StageParts]:
         mapping, _ = self.open(node, scope, read, [])
-        stage = self._part(f"<stage {scope.stage}>", node, scope, read, without=("block",))
+        stage = self._part(f"<stage {scope.stage}>", node, scope, read, without=("block", "first"))
         yield StageParts(stage, ())
+        first = self.fill(mapping.get("first"), scope, read, [])
         names = self.fill(mapping.get("block"), scope, read, [])
         names = names if isinstance(names, list | tuple) else [names]
         depth = stage.data.get("depth")
@@ -166,13 +200,13 @@ class Filler:
         blocks: list[Part] = []
         same: dict[str, Part] = {}
         for place in range(depth):
-            name = names[place % len(names)]
+            name = first if first is not None and place == 0 else names[place % len(names)]
             if not isinstance(name, str) or name not in self._blocks:
                 raise Misshapen
             if name not in same or (name, scope.stage) in self.varied:
                 same[name] = self._part(name, self._blocks[name], Scope(scope.stage, place), read)
             blocks.append(same[name])
-            yield StageParts(stage, tuple(blocks))
+            yield StageParts(stage, tuple(blocks), first is not None)
 
 
 def holes_in(node: Any) -> Iterator[Hole]:

@@ -92,7 +92,8 @@ class _Search:
         key = ("<begun>", parts.rest.key, *(_content(stage) for stage in parts.stages))
         begun = kept(self.space, key, lambda: _begun(self.space, parts))
         if begun is None:
-            return False
+            # A stage may be legal only with its first block, which brings its width.
+            return not parts.stages[-1].blocks
         image, classes, body = begun
         same: bool = (image, classes) == (self.program.image, self.program.classes)
         return same and body == self.wanted[: len(body)]
@@ -136,9 +137,23 @@ def _signatures(op: ir.Op, level: int) -> Iterator[Signature]:
     if isinstance(op, ir.DropPath):
         return
     yield level, type(op).__name__, op.facts(), op.source, op.target
-    if isinstance(op, ir.Residual):
-        for inner in op.ops:
+    if isinstance(op, ir.Branches):
+        yield from _branch_signatures(op, level + 1)
+        return
+    for ops in ir.inside(op):
+        for inner in ops:
             yield from _signatures(inner, level + 1)
+
+
+def _branch_signatures(op: ir.Branches, level: int) -> Iterator[Signature]:
+    parts = []
+    for branch in op.branches:
+        inner = [line for each in branch.ops for line in _signatures(each, level + 1)]
+        parts.append([(level, "branch", str(branch.feed), branch.target, branch.target), *inner])
+    if op.commutes:
+        parts.sort(key=repr)
+    for part in parts:
+        yield from part
 
 
 def find(space: SearchSpace, program: ir.Program) -> Assignment | None:

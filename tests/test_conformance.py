@@ -81,7 +81,7 @@ def test_no_size_of_the_roster_collides() -> None:
 
 
 def agrees(kernel: Kernel, op: Op, dtype: torch.dtype) -> None:
-    """A sample may hold a hidden unit so near zero that bfloat16 rounds it to the other side of a relu: then another."""
+    """A hidden unit of a sample may stand so near zero that bfloat16 rounds it across a relu: then another sample."""
     flips = dtype == torch.bfloat16 and isinstance(op, Connect) and isinstance(op.weights, Predicted)
     try:
         check_kernel(kernel, op, dtype)

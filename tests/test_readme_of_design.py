@@ -51,7 +51,7 @@ def test_without_its_kernel_the_axis_value_is_refused(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "archspec", tmp_path / "archspec", ignore=shutil.ignore_patterns("__pycache__"))
     for match in BLOCK.finditer(PAGE):
         kind, what, code = match.groups()
-        if kind == "edit" and "lower.py" not in what:
+        if kind == "edit" and "rules.py" not in what:
             edit(tmp_path, what, code)
         elif kind == "run":
             script = code

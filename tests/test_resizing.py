@@ -57,8 +57,10 @@ def moved(small: Network, size: tuple[int, int], window: tuple[int, int] | None 
     ],
 )
 def test_the_networks_of_table_5_are_the_resized_ones(name: str, window: tuple[int, int] | None, named: str) -> None:
+    wanted = archspec.load(named)
     made = resized(archspec.load(name), (384, 384), window)
-    assert archspec.digest(made) == archspec.digest(named)
+    # The paper retrains at 384 px with another drop path.
+    assert archspec.digest(made.model_copy(update={"drop_path": wanted.drop_path})) == archspec.digest(wanted)
 
 
 def test_only_the_largest_windows_and_kernels_are_replaced() -> None:

@@ -114,7 +114,7 @@ def _reduced(op: Connect, space: Reduced, parameters: Parameters, x: Tensor, def
         x = F.conv2d(x, parameters["reduction.weight"], bias, stride=space.ratio)
     if not space.norm or defect in ("normalised before", "not normalised"):
         return x
-    return F.layer_norm(x.permute(0, 2, 3, 1), norm[0].shape, *norm).permute(0, 3, 1, 2)  # type: ignore[union-attr]
+    return F.layer_norm(x.permute(0, 2, 3, 1), norm[0].shape, *norm).permute(0, 3, 1, 2)
 
 
 def _values(op: Connect, parameters: Parameters, x: Tensor, training: bool, defect: str) -> Tensor:
@@ -132,7 +132,7 @@ def _values(op: Connect, parameters: Parameters, x: Tensor, training: bool, defe
     h = F.linear(z, parameters["reduce.weight"], parameters.get("reduce.bias"))
     if weights.norm:
         running = [parameters[f"norm.{name}"] for name in ("running_mean", "running_var", "weight", "bias")]
-        h = F.batch_norm(h.flatten(0, 1), *running, training).view(h.shape)  # type: ignore[misc, arg-type]
+        h = F.batch_norm(h.flatten(0, 1), *running, training).view(h.shape)
     found = F.linear(getattr(F, weights.act)(h), parameters["predict.weight"], parameters["predict.bias"])
     if defect == "weights of the first sample for all":
         found = found[:1].expand_as(found)

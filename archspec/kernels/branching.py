@@ -20,13 +20,14 @@ def fed(feed: ir.Feed, x: Any) -> Any:
 
 
 def gives_new(ops: tuple[ir.Op, ...]) -> bool:
-    """Whether what ops give is a map that nobody else has: not what they take, nor a view of it."""
+    """Whether what ops give is a map of its own: not what they take, nor a view of it, nor one value seen many times."""
     for op in reversed(ops):
         if isinstance(op, ir.DropPath):
             continue
         selects = isinstance(op, ir.Pool) and op.kind == "class_token"
         one_of_several = isinstance(op, ir.Branches) and (len(op.branches) == 1 or op.join == "streams")
-        return not (isinstance(op, ir.MapOnly) or selects or one_of_several)
+        one_value = isinstance(op, ir.Resize) and op.source.positions == 1
+        return not (isinstance(op, ir.MapOnly) or selects or one_of_several or one_value)
     return False
 
 

@@ -171,3 +171,8 @@ def resize(op: ir.Resize, parameters: Parameters, x: Tensor, training: bool) -> 
 def multiply(op: ir.Multiply, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
     """By a constant."""
     return x * op.factor
+
+
+def unchanged(op: ir.Op, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
+    """An op that has nothing to do at this image size."""
+    return x

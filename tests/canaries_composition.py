@@ -104,7 +104,9 @@ def _slices_from_the_end(patch: pytest.MonkeyPatch) -> None:
 
 def _another_stream(patch: pytest.MonkeyPatch) -> None:
     def fed(feed: ir.Feed, x: Any) -> Any:
-        same = [k for k, each in enumerate(x) if each.shape == x[feed.index].shape] if isinstance(feed, ir.Stream) else []
+        same = (
+            [k for k, each in enumerate(x) if each.shape == x[feed.index].shape] if isinstance(feed, ir.Stream) else []
+        )
         return x[same[0]] * 0.5 if feed == ir.Stream(1) and same else _FED(feed, x)
 
     patch.setattr(branching, "fed", fed)

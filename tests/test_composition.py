@@ -9,7 +9,8 @@ import pytest
 import random_compositions
 import torch
 from canaries_composition import JOINS, STEPS
-from compositions import BY_HAND, NETWORKS
+from compositions import NETWORKS
+from compositions_by_hand import BY_HAND
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -147,7 +148,7 @@ def check_costs(network: Network) -> None:
     assert cost.params == sum(parameter.numel() for parameter in module.parameters())
 
 
-@pytest.mark.parametrize("name", ["bottleneck", "streams"])
+@pytest.mark.parametrize("name", ["bottleneck", "gates"])
 def test_torch_compile_takes_the_whole_network(name: str) -> None:
     module = drawn(written(name), training=True)
     x = images(module)

@@ -84,7 +84,7 @@ class _Run:
             self.kept.update(results)
         if op.join == "streams":
             return tuple(results)
-        return results[0] if len(results) == 1 else self.made(op.target, results, waiting)
+        return results[0] if len(results) == 1 else self.made(op.target, results, around)
 
     def fed(self, feed: ir.Feed, x: _Maps, shape: ir.Shape) -> _Maps:
         if isinstance(feed, ir.Stream):

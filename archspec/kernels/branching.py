@@ -20,7 +20,7 @@ def fed(feed: ir.Feed, x: Any) -> Any:
 
 
 def gives_new(ops: tuple[ir.Op, ...]) -> bool:
-    """Whether what ops give is a map of its own: not what they take, nor a view of it, nor one value seen many times."""
+    """Whether what ops give is a map of its own: not what they take, a view of it, or one value seen many times."""
     for op in reversed(ops):
         if isinstance(op, ir.DropPath):
             continue

@@ -134,9 +134,7 @@ def _padded_evenly(op: ir.SlidingPool) -> bool:
 def _share_inside(op: ir.SlidingPool, y: Tensor) -> Tensor:
     """What a mean that counts padding is multiplied by to count only positions of the map: (H', W', 1)."""
     counts = []
-    for axis, (extent, count) in enumerate(
-        ((op.source.height, op.target.height), (op.source.width, op.target.width))
-    ):
+    for axis, (extent, count) in enumerate(((op.source.height, op.target.height), (op.source.width, op.target.width))):
         k, stride, before = op.space.size[axis], op.space.stride[axis], op.space.before[axis]
         start = torch.arange(count, device=y.device) * stride - before
         counts.append((start + k).clamp(max=extent) - start.clamp(min=0))

@@ -137,7 +137,8 @@ def over_offsets(tensor: Tensor, axis: int, old: ir.Connect, new: ir.Connect) ->
 
 def over_taps(tensor: Tensor, axis: int, old: Grid, new: Grid) -> Tensor:
     """Two axes (h, w) beginning at `axis`."""
-    return over_grid(tensor.flatten(axis, axis + 1), axis, old, new).unflatten(axis, new)
+    table: Tensor = over_grid(tensor.flatten(axis, axis + 1), axis, old, new).unflatten(axis, new)
+    return table
 
 
 def over_positions(tensor: Tensor, axis: int, old: ir.Feature, new: ir.Feature) -> Tensor:

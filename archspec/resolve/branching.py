@@ -1,7 +1,7 @@
 """A step that holds other steps goes in; its op comes out, in normal form: branches, what they take, how they join.
 
-    a sum of x and one branch is a residual; a join of one branch is that branch
-    what changes nothing (slices put together again, maps that stay what they are) is no op at all
+a sum of x and one branch is a residual; a join of one branch is that branch
+what changes nothing (slices put together again, maps that stay what they are) is no op at all
 """
 
 from collections.abc import Callable, Mapping

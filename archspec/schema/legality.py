@@ -90,8 +90,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "a-pooled-map-has-no-offsets",
-        "the positions of a pooled map are not those of the map that reads it, "
-        "so sharing over positions must be none",
+        "the positions of a pooled map are not those of the map that reads it, so sharing over positions must be none",
         lambda c: c.space == "pooled" and c.positions != "none",
     ),
 )

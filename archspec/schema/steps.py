@@ -1,8 +1,8 @@
 """The steps a block is made of, as written in YAML: the simple ones, and those that hold lists of steps in turn.
 
-    residual, gate, parallel, split    several branches take one map (or slices of it); their results are joined
-    streams, exchange                  several maps at once, as in networks of several resolutions (HRNet)
-    sequence, block                    a list inside a list, written here or under a name
+residual, gate, parallel, split    several branches take one map (or slices of it); their results are joined
+streams, exchange                  several maps at once, as in networks of several resolutions (HRNet)
+sequence, block                    a list inside a list, written here or under a name
 """
 
 from typing import Annotated, Any, Literal, Self

@@ -1,10 +1,10 @@
 """The third axis of a connection layer as written in YAML: where the values of W come from (strict models, no torch).
 
-    static       parameters
-    pooled       predicted from the pooled image: one set per image
-    local        predicted from the feature at a position: one set per position
-    attention    products of queries and keys
-    outlook      predicted from a position: the map of a whole window to itself
+static       parameters
+pooled       predicted from the pooled image: one set per image
+local        predicted from the feature at a position: one set per position
+attention    products of queries and keys
+outlook      predicted from a position: the map of a whole window to itself
 """
 
 from typing import Annotated, Any, Literal

@@ -88,7 +88,8 @@ class _Check:
                 network_from(written(space, read))
             except SpecError as error:
                 return [self.in_file(problem, names) for problem in error.problems]
-        self.legal |= {option for option, ways in space.filler.layout.ways.items() if any(holds(w, read) for w in ways)}
+        open_ways = ((key, ways) for key, ways in space.filler.layout.ways.items() if key not in self.legal)
+        self.legal |= {key for key, ways in open_ways if any(holds(way, read) for way in ways)}
         return []
 
     def in_file(self, problem: Problem, names: Mapping[str, str]) -> Problem:

@@ -47,6 +47,20 @@ class Misshapen(Exception):
     """The network is not even a list of stages of named blocks; checking it as a network says what is wrong."""
 
 
+class Undecided(Exception):
+    """A gene was read that has no value yet: `read` raises it.
+
+    `place` is the stage and the place in it of the block that was being filled, None for all else; `path` leads from
+    the block to the step whose filling stopped.
+    """
+
+    def __init__(self, gene: str) -> None:
+        super().__init__(gene)
+        self.gene = gene
+        self.place: tuple[int, int] | None = None
+        self.path: list[str | int] = []
+
+
 @dataclass
 class Filler:
     """Fills the holes of one template."""
@@ -115,8 +129,12 @@ class Filler:
         mapping = isinstance(node, Mapping)
         filled = node.copy()
         for step, child in node.items() if mapping else enumerate(node):
-            option, at = self.open(child, scope, read, taken)
-            filled[step] = self.fill(option, scope, read, taken)
+            try:
+                option, at = self.open(child, scope, read, taken)
+                filled[step] = self.fill(option, scope, read, taken)
+            except Undecided as missing:
+                missing.path.insert(0, step)
+                raise
             if at is not None:
                 filled.positions[step] = at
         return filled
@@ -156,19 +174,29 @@ class Filler:
 
         Nothing is read before it is needed, and nothing of the whole stages that `begun` has. Raises Misshapen.
         """
-        stages, _ = self.open(self.template.get("stages"), NETWORK, read, [])
+        # Which list of stages was taken tells its stages from those of the same number in other lists.
+        taken: list[str | int] = []
+        stages, _ = self.open(self.template.get("stages"), NETWORK, read, taken)
         if not isinstance(stages, list | tuple) or not stages:
             raise Misshapen
         if begun is None:
             begun = Parts(self._part("<rest>", self.template, NETWORK, read, without=("stages", "blocks")), ())
         rest, done = begun.rest, begun.stages
         for number, node in list(enumerate(stages))[len(done) :]:
-            for grown in self._stage(node, Scope(number), read):
+            for grown in self._stage(node, Scope(number), read, tuple(taken)):
                 yield Parts(rest, (*done, grown))
             done = (*done, grown)
 
-    def _part(self, kind: str, node: Any, scope: Scope, read: Read, without: tuple[str, ...] = ()) -> Part:
-        taken: list[str | int] = [kind]
+    def _part(
+        self,
+        kind: str,
+        node: Any,
+        scope: Scope,
+        read: Read,
+        without: tuple[str, ...] = (),
+        before: tuple[str | int, ...] = (),
+    ) -> Part:
+        taken: list[str | int] = [kind, *before]
         node, _ = self.open(node, scope, read, taken)
         if without:
             node = self._without(node, without)
@@ -187,9 +215,9 @@ class Filler:
                 self.carriers.add(id(known))
         return known
 
-    def _stage(self, node: Any, scope: Scope, read: Read) -> Iterator[StageParts]:
+    def _stage(self, node: Any, scope: Scope, read: Read, before: tuple[str | int, ...]) -> Iterator[StageParts]:
         mapping, _ = self.open(node, scope, read, [])
-        stage = self._part(f"<stage {scope.stage}>", node, scope, read, without=("block", "first"))
+        stage = self._part(f"<stage {scope.stage}>", node, scope, read, ("block", "first"), before)
         yield StageParts(stage, ())
         first = self.fill(mapping.get("first"), scope, read, [])
         names = self.fill(mapping.get("block"), scope, read, [])
@@ -204,9 +232,17 @@ class Filler:
             if not isinstance(name, str) or name not in self._blocks:
                 raise Misshapen
             if name not in same or (name, scope.stage) in self.varied:
-                same[name] = self._part(name, self._blocks[name], Scope(scope.stage, place), read)
+                same[name] = self._block(name, Scope(scope.stage, place), read)
             blocks.append(same[name])
             yield StageParts(stage, tuple(blocks), first is not None)
+
+    def _block(self, name: str, scope: Scope, read: Read) -> Part:
+        try:
+            return self._part(name, self._blocks[name], scope, read)
+        except Undecided as missing:
+            if scope.stage is not None and scope.block is not None:
+                missing.place = scope.stage, scope.block
+            raise
 
 
 def holes_in(node: Any) -> Iterator[Hole]:

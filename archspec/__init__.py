@@ -9,6 +9,8 @@ Everything public is here and is imported on first use: `import archspec` costs 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from archspec.timm_names import register_with_timm
+
 if TYPE_CHECKING:
     from archspec.api import compile as compile
     from archspec.api import cost as cost
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from archspec.api import load_timm_weights as load_timm_weights
     from archspec.errors import ArchspecError as ArchspecError
     from archspec.errors import SpecError as SpecError
+    from archspec.probe import probe as probe
     from archspec.schema.load import load as load
     from archspec.schema.load import names as names
     from archspec.schema.network import Network as Network
@@ -32,6 +35,7 @@ _HOMES = {
     "load": "archspec.schema.load",
     "load_timm_weights": "archspec.api",
     "names": "archspec.schema.load",
+    "probe": "archspec.probe",
 }
 __all__ = [  # noqa: RUF022 (in the order of use)
     "load",
@@ -40,10 +44,13 @@ __all__ = [  # noqa: RUF022 (in the order of use)
     "cost",
     "digest",
     "load_timm_weights",
+    "probe",
     "Network",
     "ArchspecError",
     "SpecError",
 ]
+
+register_with_timm()
 
 
 def __getattr__(name: str) -> Any:

@@ -1,5 +1,6 @@
 """The functions behind `archspec.compile`, `archspec.cost`, `archspec.digest` and `archspec.load_timm_weights`."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,23 +27,42 @@ def program_of(spec: Spec) -> Program:
     return resolve(spec if isinstance(spec, Network) else load(spec))
 
 
-def compile(spec: Spec, *, seed: int | None = None, device: Any = None) -> "nn.Module":
+def compile(
+    spec: Spec,
+    *,
+    seed: int | None = None,
+    device: Any = None,
+    features: bool = False,
+    out_indices: tuple[int, ...] | int | None = None,
+) -> "nn.Module":
     """A plain, trainable module: images (B, channels, H, W) in, logits (B, classes) out.
 
     It runs at any image size at which the network stands and its parameters keep their shapes.
+
+    With `features` it is a backbone: a list of feature maps (B, C, H, W) out, one for each stage (for each block in a
+    network of one stage, for each resolution where the last stage has several), with `feature_info` as timm's
+    `features_only` models have. It loads the checkpoint of the classification network.
 
     Args:
         spec: a name, a path, a network or a program.
         seed: of the initial weights; None draws from torch's global generator.
         device: where the parameters are made; "meta" makes none.
+        features: feature maps instead of logits.
+        out_indices: which of the feature maps: all, or the last n, or those at these indices.
 
     Raises:
         SpecError: the spec is not legal, or too large to be built.
+        ValueError: there is no feature map at an index.
     """
     from archspec.compiler import build
 
     written = None if isinstance(spec, Program) else spec if isinstance(spec, Network) else load(spec)
-    return build(program_of(spec if written is None else written), seed=seed, device=device, written=written)
+    program = program_of(spec if written is None else written)
+    if not features:
+        return build(program, seed=seed, device=device, written=written)
+    from archspec.features.backbone import Features
+
+    return build(program, seed, device, written, kind=partial(Features, out_indices=out_indices))
 
 
 def cost(spec: Spec) -> Cost:

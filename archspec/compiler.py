@@ -1,6 +1,8 @@
 """A program goes in; a trainable module comes out: verify, lower, build, initialise."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 import torch
 
@@ -13,16 +15,20 @@ from archspec.schema import network as schema
 
 MAXIMUM_PARAMETERS = 2**33
 
+Built = TypeVar("Built", bound=Network)
+
 
 def build(
     program: ir.Program,
     seed: int | None = None,
     device: torch.device | str | None = None,
     written: schema.Network | None = None,
-) -> Network:
+    kind: Callable[[Plan, torch.device | None, Callable[[int, int], Plan] | None], Built] = Network,  # type: ignore[assignment]
+) -> Built:
     """The module of a program, initialised from a seed or from torch's global generator.
 
     With the network that the program was resolved from, `written`, the module also runs at other image sizes.
+    `kind` makes the module: a classification network, or a backbone.
 
     Raises SpecError if the program is inconsistent, or has more than 2^33 parameters (nothing is allocated then).
     """
@@ -30,7 +36,7 @@ def build(
     _check_size(program)
     lowered = plan(program)
     plan_at = partial(planned_at, written) if written is not None else None
-    network = Network(lowered, torch.device(device) if device is not None else None, plan_at)
+    network = kind(lowered, torch.device(device) if device is not None else None, plan_at)
     network.initialise(seed)
     return network
 

@@ -5,8 +5,11 @@ ArchspecError
 ├── WeightsError     a checkpoint does not fit the network it is loaded into
 ├── DataError        a data set is missing, unreadable or not what the study asks for
 ├── TrainingError    a training run cannot go on (non-finite loss, wrong recipe)
+├── ExportError      a network cannot be written in another format, or gives other outputs there
 ├── StoreError       the database of results cannot be opened, or is of another version
-└── StudyError       a study cannot be started, resumed or reported
+├── StudyError       a study cannot be started, resumed or reported
+├── DrawingError     a picture cannot be drawn (an image unreadable, no browser for PNG)
+└── DenseError       a network for detection or segmentation cannot be made (a library is missing)
 """
 
 import difflib
@@ -73,12 +76,28 @@ class TrainingError(ArchspecError):
     """A training run cannot go on."""
 
 
+class ExportError(ArchspecError):
+    """A network cannot be written in another format, or gives other outputs there."""
+
+
 class StoreError(ArchspecError):
     """The database of results cannot be opened, or is of another schema version."""
 
 
 class StudyError(ArchspecError):
     """A study cannot be started, resumed or reported."""
+
+
+class ProbeError(ArchspecError):
+    """A module cannot be measured as a map of feature maps."""
+
+
+class DrawingError(ArchspecError):
+    """A picture cannot be drawn."""
+
+
+class DenseError(ArchspecError):
+    """A network for dense tasks cannot be made: what it needs is not installed."""
 
 
 def nearest(word: str, choices: Iterable[str], count: int = 3) -> tuple[str, ...]:

@@ -179,15 +179,19 @@ class Network(nn.Module):
         _place(self, plan.program.ops, kernels, device)
 
     def forward(self, image: Tensor) -> Tensor:
+        x = self.as_map(image)
+        for child in self.children():
+            x = child(x)
+        return x.flatten(1)
+
+    def as_map(self, image: Tensor) -> Tensor:
+        """Images (B, channels, H, W) as the first map (B, H, W, channels); from now on their size is served."""
         wanted = self.program.image
         if image.ndim != 4 or image.shape[1] != wanted.channels:
             raise _wrong_image(self.program, tuple(image.shape))
         if image.shape[2:] != self.size:
             self.run_at(image.shape[2], image.shape[3])
-        x = image.permute(0, 2, 3, 1)
-        for child in self.children():
-            x = child(x)
-        return x.flatten(1)
+        return image.permute(0, 2, 3, 1)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def run_at(self, height: int, width: int) -> None:
@@ -220,7 +224,8 @@ class Network(nn.Module):
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for name, row in ir.parameter_table(self.program).items():
-                fill(tensors[name], row.init, generator)
+                if name in tensors:  # a backbone has no head
+                    fill(tensors[name], row.init, generator)
 
 
 def _kernel(op: ir.Op, kernels: Mapping[str, Kernel]) -> Kernel:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import typer
 
-from archspec.cli import machines, resizing, specs, studies
+from archspec.cli import drawings, exports, machines, probes, relations, resizing, specs, studies
 
 app = typer.Typer(
     name="archspec",
@@ -21,9 +21,15 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "check": specs.check,
     "space": specs.space,
     "schema": specs.schema,
+    "draw": drawings.draw,
+    "explain": relations.explain,
+    "diff": relations.diff,
+    "graph": relations.graph,
     "compile": specs.compile_network,
     "verify": specs.verify,
     "resize": resizing.resize,
+    "export": exports.export,
+    "probe": probes.probe,
     "train": studies.train,
     "search": studies.search,
     "report": studies.report,

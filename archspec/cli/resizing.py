@@ -38,8 +38,8 @@ def resize(
     if weights is not None and output is None:
         raise typer.BadParameter("weights are written beside the network: say where with -o")
     network = load(spec)
-    sides = None if window is None else _pair(window, "--window")
-    made = resized(network, _pair(size, "--size"), sides, name=output.stem if output else None)
+    sides = None if window is None else pair_of(window, "--window")
+    made = resized(network, pair_of(size, "--size"), sides, name=output.stem if output else None)
     text = network_yaml(made)
     if output is None:
         print_json(made.model_dump(mode="json", exclude_unset=True)) if as_json else print(text, end="")
@@ -67,7 +67,7 @@ def _write_weights(spec: str, weights: Path, made: "Network", output: Path) -> N
     save_weights(target, output, {"name": new.name, "digest": new.digest, "resized_from": old.digest})
 
 
-def _pair(text: str, option: str) -> tuple[int, int]:
+def pair_of(text: str, option: str) -> tuple[int, int]:
     sides = text.lower().split("x")
     if len(sides) not in (1, 2) or not all(side.isascii() and side.isdigit() and int(side) for side in sides):
         raise typer.BadParameter(f"{option} takes a number or HEIGHTxWIDTH ({' or '.join(EXAMPLES)}), found {text!r}")

@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from archspec import ir
 from archspec.kernels.products import contract, per_window
 from archspec.kernels.reduced import read as read_windows
-from archspec.kernels.shapes import Parameters, as_map, flat, with_bias
+from archspec.kernels.shapes import Parameters, as_map, flat, with_bias, without_autocast
 from archspec.kernels.sliding import surrounded, tap_shifts
 from archspec.kernels.taps import read
 from archspec.kernels.windows import join
@@ -44,7 +44,7 @@ def sliding(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -
     weight = _by_group(op, parameters).flatten(4).unflatten(3, (target.height, target.width))
     laid_out = _channels(op, surrounded(op, x))
     dtype = torch.promote_types(laid_out.dtype, weight.dtype)
-    with torch.autocast(x.device.type, enabled=False):
+    with without_autocast(x):
         y: Tensor = _Taps.apply(laid_out.to(dtype), weight.to(dtype), tap_shifts(space), space.stride)
     return with_bias(op, parameters, y.flatten(3))
 

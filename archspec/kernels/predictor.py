@@ -8,7 +8,7 @@ from torch import Tensor
 
 from archspec import ir
 from archspec.errors import TrainingError
-from archspec.kernels.shapes import Parameters, channels_first, over_neighbours, wide_enough
+from archspec.kernels.shapes import Parameters, channels_first, over_neighbours, wide_enough, without_autocast
 
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -61,7 +61,7 @@ def pooled(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) ->
     """
     assert isinstance(op.weights, ir.Predicted)
     own = {name: wide_enough(tensor) for name, tensor in parameters.items() if "running" not in name}
-    with torch.autocast(x.device.type, enabled=False):
+    with without_autocast(x):
         mean = x.mean((1, 2), dtype=wide_enough(x[:0]).dtype)
         h = hidden(op.weights, {**parameters, **own}, mean, training)
         # Few rows times a very wide matrix: with the matrix on the left MKL reads it up to three times as fast.

@@ -1,6 +1,7 @@
 """A feature map goes in; the same numbers come out as (B, N, C), as NCHW or as a map again, with the bias added."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -72,6 +73,11 @@ def under_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
     if not torch.is_autocast_enabled(device):
         return tensors
     return tuple(tensor.to(torch.get_autocast_dtype(device)) for tensor in tensors)
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager[object]:
+    """Sums that autocast would make too coarse; the device `meta` has no autocast to turn off (torch 2.15)."""
+    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
 def wide_enough(x: Tensor) -> Tensor:

@@ -49,8 +49,8 @@ def quantity(name: str, value: float | None) -> str:
 
 
 def safe(text: str) -> str:
-    """Text for a figure: plotly reads a little HTML in names and hover texts."""
-    return html.escape(text)
+    """Text for a figure: plotly reads a little HTML in names and hover texts, but no entities of quotes."""
+    return html.escape(text, quote=False)
 
 
 def whole_ticks(count: float) -> dict[str, object]:

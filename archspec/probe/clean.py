@@ -1,0 +1,88 @@
+"""A scene and what its weights depend on go in; rows of W itself, free of how W changes with the input, come out.
+
+dy_i / dx_j = W_ij + what x_j does to the weights. The second part is nothing where W is static; it is the common
+trace of a mean where weights are pooled (background.py); it stands in the centre alone where weights are made from
+the centre; and it cancels on a constant map where a softmax makes the weights of a position sum to one, since then
+sum over j of dw_ij v = 0 for the one value v that there is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from archspec.probe.background import background
+from archspec.probe.dependence import View, saturated
+from archspec.probe.facts import Dependence
+from archspec.probe.scene import Scene
+
+
+@dataclass(frozen=True)
+class Clean:
+    """An input at which rows of the Jacobian are rows of W, and what must be taken from them."""
+
+    scene: Scene
+    view: View
+    x: Tensor
+    trace: bool = False
+    without_centre: bool = False
+    spare: tuple[Tensor, ...] = ()
+    """Further inputs of the kind of x."""
+    large: Tensor | None = None
+    """Of attention: an input so large that the softmax chooses."""
+
+    def rows(self, positions: Sequence[int], directions: Tensor) -> Tensor:
+        """(R, N, C), as `Subject.rows`."""
+        rows = self.scene.subject.rows(self.x, positions, directions)
+        if self.trace:
+            common = background(rows)
+            rows = rows if common is None else rows - common
+        if self.without_centre:
+            rows = rows.clone()
+            for line, position in enumerate(positions):
+                rows[line, torch.as_tensor(centre(position, self.scene))] = 0.0
+        return rows
+
+    def one_by_one(self, position: int, channels: Sequence[int]) -> Tensor:
+        """(channels, N, C)."""
+        directions = torch.zeros(len(channels), self.scene.subject.target.channels, dtype=torch.float64)
+        directions[torch.arange(len(channels)), torch.as_tensor(channels)] = 1.0
+        rows = self.rows([position] * len(channels), directions)
+        for other in self.spare:
+            # An activation may switch a channel off at one input: the input counts at which it is most awake.
+            again = replace(self, x=other).rows([position] * len(channels), directions)
+            stronger = again.flatten(1).norm(dim=1) > rows.flatten(1).norm(dim=1)
+            rows = torch.where(stronger[:, None, None], again, rows)
+        return rows
+
+
+def clean_rows(scene: Scene, view: View, found: Dependence) -> Clean:
+    """Where and how rows of W are measured, given what W depends on."""
+    x, constant = scene.inputs[0], scene.constant[0]
+    if found.kind == "static":
+        if found.elementwise:
+            return Clean(scene, view, constant, spare=(-constant, *scene.constant[1:]))
+        return Clean(scene, view, x)
+    if found.kind == "pooled":
+        return Clean(scene, view, x, trace=True)
+    if found.kind == "local":
+        return Clean(scene, view, x, without_centre=True)
+    if found.kind == "attention" and found.normalised:
+        direction = torch.zeros(scene.subject.target.channels, dtype=torch.float64)
+        direction[torch.as_tensor(found.channels or range(len(direction)))] = 1.0
+        large = saturated(scene, view, direction * scene.direction)
+        return Clean(scene, view, constant, without_centre=True, large=large)
+    return Clean(scene, view, constant if found.kind == "outlook" else x, without_centre=True)
+
+
+def centre(position: int, scene: Scene) -> tuple[int, ...]:
+    """The input positions that an output position stands on: itself, or the patch of a stride."""
+    source, target = scene.subject.source, scene.subject.target
+    if position < target.tokens:
+        return (position,) if source.tokens > position else ()
+    row, column = divmod(position - target.tokens, target.width)
+    down, across = max(1, source.height // target.height), max(1, source.width // target.width)
+    rows = range(min(row * down, source.height - 1), min((row + 1) * down, source.height))
+    columns = range(min(column * across, source.width - 1), min((column + 1) * across, source.width))
+    return tuple(source.tokens + r * source.width + c for r in rows for c in columns)

@@ -1,0 +1,317 @@
+"""A name and timm's options go in; a network that behaves as a model of timm comes out.
+
+Its parameters have the names of archspec's checkpoints, so one checkpoint serves `archspec.compile` and timm.
+
+B images, N positions with class tokens, C channels, H x W positions.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.layers.format import Format
+from timm.models import build_model_with_cfg
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from archspec import ir
+from archspec.compiler import build, planned_at
+from archspec.features.backbone import feature_rows, intermediate_maps, keep_parts, parts
+from archspec.features.maps import feature_maps, taken
+from archspec.kernels import steps
+from archspec.lower import Plan
+from archspec.module import Layer, Network, fill, load_kernel
+from archspec.resolve import resolve
+from archspec.schema import network as schema
+from archspec.schema.load import load, network_from
+from archspec.schema.source import read_text
+from archspec.schema.writing import dump_yaml
+from archspec.timm_names import PREFIX
+
+POOLS = {"mean": "avg", "max": "max", "class_token": "token"}
+"""What timm calls the ways to pool; "" is none."""
+
+
+class TimmNetwork(Network):
+    """A compiled network with the methods and attributes that timm's models have.
+
+    `forward_features` gives what is pooled: (B, H, W, C) (`output_fmt` NHWC), or (B, N, C) with class tokens.
+    Where a network classifies in the steps of its head (VOLO), the whole head is the classifier.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        device: torch.device | None,
+        plan_at: Callable[[int, int], Plan] | None,
+        *,
+        written: schema.Network,
+        drop_rate: float = 0.0,
+    ) -> None:
+        super().__init__(plan, device, plan_at)
+        self.written = written
+        self.num_classes = written.classes
+        self.in_chans = plan.program.image.channels
+        self.drop_rate = drop_rate
+        self.global_pool = POOLS.get(written.head.pool)
+        self.grad_checkpointing = False
+        self.maps = feature_maps(plan.program)
+        self.feature_info: list[dict[str, Any]] = feature_rows(self.maps)
+        before_pool = features_of(plan.program)
+        self.num_features = self.head_hidden_size = before_pool.channels
+        self.output_fmt = "NLC" if before_pool.class_tokens else "NHWC"
+
+    @property
+    def classifies_in_steps(self) -> bool:
+        return not self.written.head.classifier
+
+    def run_at(self, height: int, width: int) -> None:
+        super().run_at(height, width)
+        self.maps = feature_maps(self.served[height, width][0])
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(image))
+
+    def forward_features(self, image: Tensor) -> Tensor:
+        x: Any = self.as_map(image)
+        for _, part in parts(self):
+            x = self._run(part, x)
+        return self._before_pool(x)
+
+    def _before_pool(self, x: Any) -> Tensor:
+        head = dict(getattr(self, "head", nn.Module()).named_children())
+        if not self.classifies_in_steps:
+            for name in ("steps", "norm"):
+                x = head[name](x) if name in head else x
+        y: Tensor = x
+        return y.squeeze(1) if self.output_fmt == "NLC" else y
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """(B, H, W, C) or (B, N, C) -> (B, classes), or (B, C) before the classifier."""
+        y = x.unsqueeze(1) if x.ndim == 3 else x
+        classifier = self.get_classifier()
+        if self.classifies_in_steps:
+            return self._pooled(y) if pre_logits or isinstance(classifier, nn.Identity) else classifier(y).flatten(1)
+        pooled = self._pooled(y)
+        if pre_logits or self.global_pool == "":
+            return pooled
+        pooled = F.dropout(pooled, self.drop_rate, self.training)
+        return classifier(pooled[:, None, None]).flatten(1)  # type: ignore[no-any-return]
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, C), and unchanged when pooling is off."""
+        if self.global_pool == "":
+            return x.squeeze(1) if self.output_fmt == "NLC" else x
+        tokens = features_of(self.program).class_tokens
+        kind = {ours: name for name, ours in POOLS.items()}.get(self.global_pool or "")
+        if kind is None:
+            kind = "class_token" if tokens else "mean"
+        channels = x.shape[-1]
+        source = ir.Feature(x.shape[1], x.shape[2] - tokens, channels, tokens)
+        return steps.pool(ir.Pool("", source, ir.Feature(1, 1, channels), kind), {}, x, self.training).flatten(1)
+
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | list[int] | tuple[int, ...] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> Any:
+        """The stage maps at these indices, (B, C, H, W), and what `forward_features` gives unless only they are wanted.
+
+        Raises:
+            ValueError: another layout than NCHW, or the norm of the head, which belongs to its last map only.
+        """
+        if Format(output_fmt) is not Format.NCHW or norm:
+            raise ValueError("forward_intermediates gives NCHW maps without the norm of the head")
+        wanted = taken(self.maps, tuple(indices) if isinstance(indices, list) else indices)
+        last: list[Any] = []
+
+        def run(part: nn.Module, given: Any) -> Any:
+            last[:] = [self._run(part, given)]
+            return last[0]
+
+        found = intermediate_maps(self, self.as_map(x), run)
+        chosen = [found[index] for index in wanted]
+        return chosen if intermediates_only else (self._before_pool(last[0]), chosen)
+
+    def prune_intermediate_layers(
+        self, indices: int | list[int] | tuple[int, ...] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Delete what runs after the maps at these indices, and the head; gives the indices, counted from the front."""
+        wanted = taken(self.maps, tuple(indices) if isinstance(indices, list) else indices)
+        keep_parts(self, [self.maps[index].after for index in wanted])
+        if prune_norm and prune_head:
+            self.head = nn.Module()
+            self.num_classes = 0
+        elif prune_head:
+            self.reset_classifier(0)
+        return list(wanted)
+
+    def get_classifier(self) -> nn.Module:
+        if self.classifies_in_steps:
+            return self.head
+        classifier: nn.Module = getattr(self.head, "classifier", nn.Identity())
+        return classifier
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """A new classifier (0: none), on the device and in the type of the network; `global_pool` None keeps pooling.
+
+        Raises:
+            ValueError: a way to pool that timm has no name for here.
+            SpecError: the network cannot have so many classes, or no class token to pool by.
+        """
+        written = adapted(self.written, num_classes, global_pool=global_pool)
+        plan = planned_at(written, *self.size)
+        like = next(self.parameters())
+        self.written, self.num_classes = written, num_classes
+        self.global_pool = self.global_pool if global_pool is None else global_pool
+        self.plan_at = partial(planned_at, written)
+        self.program, self.served = plan.program, {self.size: (plan.program, plan.kernels())}
+        fresh = _head(plan, like, self.training) if num_classes else nn.Identity()
+        if self.classifies_in_steps:
+            self.head = fresh
+        else:
+            self.head.classifier = fresh.classifier if num_classes else fresh
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Keep only what goes into each block, and run the block again in the backward pass."""
+        self.grad_checkpointing = enable
+
+    def _run(self, part: nn.Module, x: Any) -> Any:
+        if self.grad_checkpointing and self.training and torch.is_grad_enabled():
+            return checkpoint(part, x, use_reentrant=False)
+        return part(x)
+
+    def no_weight_decay(self) -> set[str]:
+        """Tables of position: relative biases, position embeddings and class tokens."""
+        tables = {
+            f"{op.path}.weight"
+            for op in ir.walk(self.program.ops)
+            if isinstance(op, ir.PositionEmbedding | ir.ClassToken)
+        }
+        names = set(dict(self.named_parameters()))
+        return {name for name in names if name in tables or name.endswith(".relative_bias")}
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Layer groups for a learning rate that falls with depth."""
+        stages: list[Any] = [(r"^stages\.(\d+)\.downsample", (-1,)), (r"^stages\.(\d+)\.blocks\.(\d+)", None)]
+        blocks: Any = r"^stages\.(\d+)" if coarse else [*stages, (r"^head\.(?:norm|steps)", (99999,))]
+        return {"stem": r"^stem", "blocks": blocks}
+
+
+def features_of(program: ir.Program) -> ir.Feature:
+    """The map that is pooled: what the last op before the pool or the classifier takes."""
+    ended = ("head.pool", "head.classifier")
+    last = next((op for op in program.ops if op.path.startswith(ended)), None)
+    if last is None:
+        last = next(op for op in program.ops if op.path.startswith("head."))
+    assert isinstance(last.source, ir.Feature)
+    return last.source
+
+
+def _head(plan: Plan, like: Tensor, training: bool) -> nn.Module:
+    """The head of a network that is newly initialised."""
+    device = like.device
+    kernels = plan.kernels()
+    whole = Network(plan, torch.device("meta"))
+    head: nn.Module = whole.get_submodule("head")
+    head.to_empty(device=device)
+    rows = {op.path: op for op in ir.walk(plan.program.ops)}
+    for layer in head.modules():
+        if isinstance(layer, Layer) and layer.op.path in rows:
+            for row in layer.op.parameters:
+                with torch.no_grad():
+                    fill(layer.state_dict(keep_vars=True)[row.name], row.init, None)
+            if layer.op.path in kernels:
+                layer.kernel = load_kernel(kernels[layer.op.path])
+    return head.to(like.dtype).train(training)
+
+
+def adapted(
+    written: schema.Network,
+    num_classes: int | None = None,
+    in_chans: int | None = None,
+    img_size: int | tuple[int, int] | None = None,
+    global_pool: str | None = None,
+    drop_path_rate: float | None = None,
+) -> schema.Network:
+    """The network with timm's options in place of what it says.
+
+    Raises ValueError for a way to pool that there is not, SpecError for what no network may say.
+    """
+    changes: dict[str, Any] = {}
+    if num_classes:
+        changes["classes"] = num_classes
+    if global_pool:
+        kinds = {ours: name for name, ours in POOLS.items()}
+        if global_pool not in kinds:
+            raise ValueError(f"global_pool is one of {', '.join(kinds)} or empty; found {global_pool!r}")
+        changes["head"] = written.head.model_copy(update={"pool": kinds[global_pool]})
+    if drop_path_rate is not None:
+        changes["drop_path"] = drop_path_rate
+    image: dict[str, Any] = {}
+    if in_chans is not None:
+        image["channels"] = in_chans
+    if img_size is not None:
+        image["size"] = img_size if isinstance(img_size, int) else tuple(img_size)
+    if image:
+        changes["input"] = written.input.model_copy(update=image)
+    # Written out again, so that what timm was given is checked as what a file says.
+    data = written.model_dump(mode="json", exclude_unset=True)
+    for name, value in changes.items():
+        data[name] = value.model_dump(mode="json") if isinstance(value, schema.Input | schema.Head) else value
+    return network_from(read_text(dump_yaml(data), f"{written.name} with timm's options")) if changes else written
+
+
+def network(
+    name: str,
+    num_classes: int | None = None,
+    in_chans: int | None = None,
+    img_size: int | tuple[int, int] | None = None,
+    global_pool: str | None = None,
+    drop_rate: float = 0.0,
+    drop_path_rate: float | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> TimmNetwork:
+    """A named network with timm's options."""
+    written = adapted(load(name), num_classes, in_chans, img_size, global_pool, drop_path_rate)
+    kind = partial(TimmNetwork, written=written, drop_rate=drop_rate)
+    made = build(resolve(written), None, device, written, kind=kind)
+    if num_classes == 0 or global_pool == "":
+        made.reset_classifier(made.num_classes if num_classes is None else num_classes, global_pool)
+    return made.to(dtype=dtype) if dtype is not None else made
+
+
+def create(name: str, pretrained: bool = False, **options: Any) -> nn.Module:
+    """What `timm.create_model("archspec/NAME")` calls."""
+    program = resolve(load(name))
+    overlay = {**described(program), **(options.pop("pretrained_cfg_overlay", None) or {})}
+    made: nn.Module = build_model_with_cfg(
+        partial(network, name),
+        PREFIX + name,
+        pretrained,
+        pretrained_cfg_overlay=overlay,
+        feature_cfg={"out_indices": tuple(range(len(feature_maps(program)))), "feature_cls": "getter"},
+        **options,
+    )
+    return made
+
+
+def described(program: ir.Program) -> dict[str, Any]:
+    """What timm's configuration says of a network: the map that is pooled, its first convolution, its classifier."""
+    pooled = features_of(program)
+    first = program.ops[0]
+    shapes = {row.name: row.shape for row in first.parameters}
+    head = [op for op in ir.walk(program.ops) if op.path.startswith("head.") and isinstance(op, ir.Connect)]
+    classifiers = tuple(op.path for op in head if op.target.channels == program.classes)
+    return {
+        "pool_size": (pooled.height, pooled.width),
+        "first_conv": first.path if len(shapes.get("weight", ())) == 4 else (),
+        "classifier": classifiers[0] if len(classifiers) == 1 else classifiers,
+    }

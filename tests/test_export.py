@@ -1,0 +1,183 @@
+"""Ten networks, three of them random points of the space, out of archspec in every format: same outputs, same names."""
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+import archspec
+from archspec.cli.app import app
+from archspec.errors import ExportError, SpecError, WeightsError
+from archspec.export import formats
+from archspec.export.formats import LARGEST_DIFFERENCE, export, plain_module
+from archspec.export.kinds import Format
+from archspec.export.source import StandAlone, stand_alone
+from archspec.schema.load import load
+from archspec.schema.network import Network
+from archspec.search.space import load_space, point, sample
+
+ROOT = Path(__file__).parent.parent
+NAMED = (
+    "swin_nano", "i_dynamic_nano", "d_dw_conv_nano", "pvt_nano", "criss_cross_nano", "multi_scale_conv_nano",
+    "outlook_nano",
+)  # fmt: skip
+DRAWN = {"drawn_3": 3, "drawn_5": 5, "drawn_8": 8}
+
+
+def network_of(name: str) -> Network:
+    """A named network, or the point of the nano space that a seed draws."""
+    if name not in DRAWN:
+        return load(name)
+    space = load_space(ROOT / "search_spaces" / "connectivity_nano.yaml")
+    rng = random.Random(DRAWN[name])
+    while True:
+        try:
+            network = point(space, sample(space, rng)).network
+            archspec.cost(network)
+        except SpecError:
+            continue
+        return network.model_copy(update={"name": name})
+
+
+TEN = (*NAMED, *DRAWN)
+
+LOADER = """
+import importlib.util, pathlib, sys
+import torch
+from safetensors.torch import load_file
+
+assert importlib.util.find_spec("archspec") is None
+for folder in sys.argv[1:]:
+    (file,) = pathlib.Path(folder).glob("*.py")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[file.stem] = module
+    spec.loader.exec_module(module)
+    network = list(vars(module).values())[-1]()
+    network.load_state_dict(load_file(file.with_suffix(".safetensors")))
+    given = load_file(file.with_name("expected.safetensors"))
+    with torch.no_grad():
+        found = network.eval()(given["images"])
+    difference = (found - given["logits"]).abs().max() / given["logits"].abs().max()
+    print(file.stem, float(difference))
+"""
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The stand-alone file of each network in a folder of its own, with outputs of the compiled one beside it."""
+    found = {}
+    for name in TEN:
+        network = network_of(name)
+        folder = tmp_path_factory.mktemp(name)
+        found[name] = export(network, Format.python, folder / f"{name}.py", seed=4).file
+        compiled = archspec.compile(network, seed=4).eval()
+        images = torch.randn(3, 3, *network.input.height_width, generator=torch.Generator().manual_seed(1))
+        from safetensors.torch import save_file
+
+        with torch.no_grad():
+            save_file({"images": images, "logits": compiled(images)}, folder / "expected.safetensors")
+    return found
+
+
+def test_a_stand_alone_file_needs_no_archspec(files: dict[str, Path], tmp_path: Path) -> None:
+    folders = [str(file.parent) for file in files.values()]
+    command = [sys.executable, "-I", "-c", LOADER, *folders]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    differences = dict(line.split() for line in done.stdout.splitlines())
+    assert set(differences) == set(TEN)
+    assert all(float(found) <= LARGEST_DIFFERENCE for found in differences.values()), differences
+
+
+@pytest.mark.parametrize("config", [["--isolated"], ["--config", str(ROOT / "pyproject.toml")]])
+def test_ruff_has_nothing_to_say(files: dict[str, Path], config: list[str]) -> None:
+    for words in (["check", *config], ["format", "--check", *config]):
+        command = [sys.executable, "-m", "ruff", *words, *map(str, files.values())]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_stand_alone_file_holds_only_what_its_network_needs(files: dict[str, Path]) -> None:
+    swin, pvt = files["swin_nano"].read_text(), files["pvt_nano"].read_text()
+    assert "class Reduction" in pvt
+    assert "class Reduction" not in swin
+    assert "relative_bias" in swin
+    assert "relative_bias" not in pvt
+    assert all("archspec" not in line for line in swin.splitlines() if "import" in line)
+    assert len(swin.splitlines()) < 400
+
+
+def test_blocks_that_repeat_are_one_class_in_a_loop() -> None:
+    made = stand_alone(load("swin_tiny")).source
+    assert made.count("class PlainBlock") == 1
+    assert made.count("class ShiftedBlock") == 1
+    assert "for i in range(4, 10, 2)" in made
+
+
+@pytest.mark.parametrize("name", TEN)
+def test_torch_export_is_read_again_without_our_kernels(name: str, tmp_path: Path) -> None:
+    done = export(network_of(name), Format.torch_export, tmp_path / f"{name}.pt2", seed=4)
+    assert done.difference <= LARGEST_DIFFERENCE
+    assert "archspec" not in str(torch.export.load(done.file).graph)
+
+
+@pytest.mark.parametrize("name", TEN)
+def test_onnx_runs_in_onnxruntime(name: str, tmp_path: Path) -> None:
+    import onnx
+
+    done = export(network_of(name), Format.onnx, tmp_path / f"{name}.onnx", seed=4)
+    assert done.difference <= LARGEST_DIFFERENCE
+    model = onnx.load(str(done.file))
+    assert next(each.version for each in model.opset_import if each.domain == "") == done.opset
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+
+
+def test_the_checkpoint_beside_it_is_the_compiled_network_s(files: dict[str, Path]) -> None:
+    weights = load_file(files["swin_nano"].with_suffix(".safetensors"))
+    compiled = archspec.compile("swin_nano", seed=4).state_dict()
+    assert list(weights) == sorted(compiled)
+    assert all(torch.equal(weights[name], compiled[name]) for name in compiled)
+
+
+def test_given_weights_go_along(files: dict[str, Path], tmp_path: Path) -> None:
+    weights = files["swin_nano"].with_suffix(".safetensors")
+    done = export(load("swin_nano"), Format.python, tmp_path / "again.py", weights=weights)
+    assert done.seed is None
+    given, written = load_file(weights), load_file(done.checkpoint)
+    assert all(torch.equal(given[name], written[name]) for name in given)
+    with pytest.raises(WeightsError, match="swin_nano"):
+        export(load("pvt_nano"), Format.python, tmp_path / "other.py", weights=weights)
+    assert not (tmp_path / "other.py").exists()
+
+
+def test_a_file_with_other_outputs_does_not_appear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(network: Network, weights: str | None = None) -> StandAlone:
+        made = stand_alone(network, weights)
+        return StandAlone(made.source.replace("x + super()", "x - super()"), made.name)
+
+    monkeypatch.setattr(formats, "stand_alone", wrong)
+    with pytest.raises(ExportError, match="other outputs"):
+        export(load("swin_nano"), Format.python, tmp_path / "wrong.py")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stand_alone_network_trains(files: dict[str, Path]) -> None:
+    made = stand_alone(network_of("i_dynamic_nano"))
+    network = plain_module(made).train()
+    network(torch.randn(2, 3, 32, 32)).square().mean().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_the_command(tmp_path: Path) -> None:
+    file = tmp_path / "mixer.py"
+    done = CliRunner().invoke(app, ["export", "mixer_nano", "--format", "python", "-o", str(file)])
+    assert done.exit_code == 0, done.output
+    assert file.exists()
+    assert file.with_suffix(".safetensors").exists()
+    assert "seed 0" in done.output

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import typer
 
-from archspec.cli import machines, specs, studies
+from archspec.cli import machines, specs, studies, tables
 
 app = typer.Typer(
     name="archspec",
@@ -27,6 +27,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "search": studies.search,
     "report": studies.report,
     "promote": studies.promote,
+    "tabulate": tables.tabulate,
+    "attribute": tables.attribute,
     "bench": machines.bench,
     "doctor": machines.doctor,
 }

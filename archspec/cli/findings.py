@@ -1,35 +1,49 @@
 """A study goes in; what it found comes out of the store: as a page, as data, as a few lines."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from archspec.results.records import EvaluationRecord, StudyRecord
 from archspec.results.report import report_data, write_report
+from archspec.results.standing import Standing
 from archspec.results.summary import best_trials
 from archspec.search.runner import open_store
 from archspec.search.study import Study
 
 
-def _found(study: Study) -> tuple[StudyRecord, tuple[EvaluationRecord, ...], dict[str, int]]:
+@dataclass(frozen=True)
+class _Found:
+    study: StudyRecord
+    evaluations: tuple[EvaluationRecord, ...]
+    events: dict[str, int]
+    exits: dict[str, int]
+
+
+def _found(study: Study) -> _Found:
     with open_store(study) as store:
-        return store.get_study(study.name), store.evaluations(study.name), store.count_events(study.name)
+        name = study.name
+        exits = Standing(store, name).exits()
+        return _Found(store.get_study(name), store.evaluations(name), store.count_events(name), exits)
 
 
 def render(study: Study, output: Path | None = None) -> Path:
     """Write the report of a study and return its path. Raises StoreError when it was never run."""
-    record, evaluations, events = _found(study)
-    return write_report(record, evaluations, output or study.folder / "report.html", events)
+    found = _found(study)
+    page = output or study.folder / "report.html"
+    return write_report(found.study, found.evaluations, page, found.events, exits=found.exits)
 
 
 def data(study: Study) -> dict[str, Any]:
     """Everything the report shows, as plain data."""
-    record, evaluations, events = _found(study)
-    return report_data(record, evaluations, events)
+    found = _found(study)
+    return report_data(found.study, found.evaluations, found.events, exits=found.exits)
 
 
 def headline(study: Study) -> str:
     """What a person wants to know first: how many trials, and the best beside the references."""
-    record, evaluations, _ = _found(study)
+    found = _found(study)
+    record, evaluations = found.study, found.evaluations
     trials = [evaluation for evaluation in evaluations if evaluation.trial is not None]
     lines = [f"{record.name}: {len(trials)} trials"]
     best = best_trials(record, evaluations, 1)

@@ -1,4 +1,4 @@
-"""What a search reports goes in; live bars and a line per evaluation appear on the terminal."""
+"""What a search reports goes in; live bars, one for each running trial, and a line per evaluation appear."""
 
 import time
 from types import TracebackType
@@ -32,7 +32,7 @@ class SearchProgress:
         self._done = done
         self._best: tuple[float, str] | None = None
         self._all: TaskID = self._progress.add_task("epochs of the study", total=self._total)
-        self._now: TaskID | None = None
+        self._now: dict[str, TaskID] = {}
         self._started = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -44,26 +44,31 @@ class SearchProgress:
     ) -> None:
         self._progress.stop()
 
+    def say(self, text: str) -> None:
+        """Print a line above the bars."""
+        self._console.print(text, highlight=False, soft_wrap=True, markup=False)
+
     def evaluation_started(self, name: str, epochs: int, network: Network) -> None:
-        self._now = self._progress.add_task(name, total=epochs)
+        if name not in self._now:  # an attempt after one that failed
+            self._now[name] = self._progress.add_task(name, total=epochs)
 
     def epoch_ended(self, name: str, epoch: int, accuracy: float | None) -> None:
-        if self._now is not None:
+        if name in self._now:
             shown = "" if accuracy is None else f" {100 * accuracy:.1f} %"
-            self._progress.update(self._now, completed=epoch, description=f"{name}{shown}")
+            self._progress.update(self._now[name], completed=epoch, description=f"{name}{shown}")
         self._progress.advance(self._all)
 
     def evaluation_ended(self, record: EvaluationRecord) -> None:
-        if self._now is not None:
-            self._progress.remove_task(self._now)
-            self._now = None
+        task = self._now.pop(record.name, None)
+        if task is not None:
+            self._progress.remove_task(task)
         else:
             self._progress.advance(self._all, self._epochs)
         accuracy = record.measure("accuracy")
         if accuracy is not None and (self._best is None or accuracy > self._best[0]):
             self._best = (accuracy, record.name)
         self._done += record.trial is not None
-        self._console.print(self._line(record, accuracy), highlight=False, soft_wrap=True)
+        self.say(self._line(record, accuracy))
 
     def _line(self, record: EvaluationRecord, accuracy: float | None) -> str:
         outcome = f"{100 * accuracy:5.1f} %" if accuracy is not None else f"{record.cause}: {record.message}"

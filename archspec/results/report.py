@@ -48,12 +48,13 @@ def write_report(
     path: Path,
     events: Mapping[str, int] | None = None,
     best: int = 10,
+    exits: Mapping[str, int] | None = None,
 ) -> Path:
     """Write the report and return its path; the `best` specs are listed with their YAML.
 
     The file is written beside its place and then moved, so that a reader never sees half of one.
     """
-    data = report_data(study, records, events, best)
+    data = report_data(study, records, events, best, exits)
     parts = {
         "title": escape(study.name),
         "subtitle": _subtitle(study),
@@ -206,15 +207,31 @@ def _trials(study: StudyRecord, records: Sequence[EvaluationRecord], data: Mappi
             shown += f"<h3>{escape(label(cost).capitalize())} of the trials</h3>" + _figure(
                 plots.draw_costs(costs), f"cost-{cost}"
             )
-    failed = failures(records)
-    if failed:
-        last = {record.cause or "": record for record in failed}
-        rows = [(cause, data["failures"][cause], record.name, record.message) for cause, record in last.items()]
-        shown += "<h3>Failures by cause</h3>" + table(("cause", "trials", "last seen in", "message"), rows)
+    rows = _failures(records, data)
+    if rows:
+        columns = ("cause", "trials", "attempts", "last seen in", "message")
+        shown += "<h3>Failures by cause</h3>" + table(columns, rows)
     avoided = [(kind, count) for kind, count in data["events"].items()]
     if avoided:
         shown += "<h3>Suggestions not trained</h3>" + table(("reason", "times"), avoided)
     return shown
+
+
+# Ways in which an attempt ends that are no failure of a trial, in the words of the report.
+_NO_FAILURES = {"released": "stopped with its worker, and resumed", "lost": "its worker was gone, and it was resumed"}
+
+
+def _failures(records: Sequence[EvaluationRecord], data: Mapping[str, Any]) -> list[tuple[object, ...]]:
+    """A row for each cause of failure: the trials that ended so, and all attempts, those that were retried too."""
+    last = {record.cause or "": record for record in failures(records)}
+    attempts = data["attempts"]
+    causes = [*data["failures"], *(exit_ for exit_ in attempts if exit_ not in {*data["failures"], "ok", "pruned"})]
+    rows: list[tuple[object, ...]] = []
+    for cause in causes:
+        record, recorded = last.get(cause), data["failures"].get(cause, 0)
+        said = record.message if record else _NO_FAILURES.get(cause, "retried, and then it went well")
+        rows.append((cause, recorded, attempts.get(cause, recorded), record.name if record else "", said))
+    return rows
 
 
 def _provenance(study: StudyRecord, provenance: Mapping[str, Any]) -> str:

@@ -65,8 +65,11 @@ def report_data(
     records: Sequence[EvaluationRecord],
     events: Mapping[str, int] | None = None,
     best: int = 10,
+    exits: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Everything the report says, as plain JSON. Works for a study that is empty or still running.
+
+    `exits` says how often attempts ended in each way: those beyond the failures that were recorded were retried.
 
     Times are ISO 8601 in UTC, `training_seconds` sums this study's own trainings, `accuracy` is in 0..1.
     """
@@ -86,6 +89,7 @@ def report_data(
         "fronts": [_front(records, x, y) for x, y in pareto_pairs(study, records)],
         "importance": _importance(importance_data(records, objective, study.axes)),
         "failures": dict(Counter(record.cause for record in failures(records)).most_common()),
+        "attempts": dict(exits or {}),
         "events": dict(events or {}),
         "provenance": provenance(study),
     }

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from archspec.errors import StudyError
 from archspec.search.data.images import ImageData
-from archspec.search.space import Feasibility, SearchSpace, feasible_share, load_space
+from archspec.search.space import SearchSpace, feasible_share, load_space, nearest_to_feasible
 from archspec.search.study import Study
 
 POINTS_LOOKED_AT = 200
@@ -18,8 +18,8 @@ class Spaces:
     trained: SearchSpace
 
 
-def spaces_of(study: Study, data: ImageData) -> Spaces:
-    """The study's space, twice.
+def spaces_of(study: Study, data: ImageData, checked: bool = True) -> Spaces:
+    """The study's space, twice; `checked` looks for feasible points in it.
 
     Raises:
         SpecError: the space has problems.
@@ -28,14 +28,23 @@ def spaces_of(study: Study, data: ImageData) -> Spaces:
     at = {"input": {"size": data.size, "channels": 3}, "classes": len(data.classes)}
     written = load_space(study.space, beside=study.source_folder)
     trained = load_space(study.space, beside=study.source_folder, network=at)
-    _refuse_if_empty(feasible_share(written, POINTS_LOOKED_AT, study.seed), written.name, "as it is written")
-    seen = feasible_share(replace(trained, constraints=()), POINTS_LOOKED_AT, study.seed)
-    _refuse_if_empty(seen, trained.name, f"at {data.size[0]}x{data.size[1]} pixels")
+    if not checked:
+        return Spaces(written, trained)
+    _refuse_if_empty(written, study.seed, "as it is written")
+    _refuse_if_empty(replace(trained, constraints=()), study.seed, f"at {data.size[0]}x{data.size[1]} pixels")
     return Spaces(written, trained)
 
 
-def _refuse_if_empty(seen: Feasibility, name: str, how: str) -> None:
-    if not seen.feasible:
-        looked = "every point" if seen.exact else f"{seen.points} points drawn"
-        broken = "; ".join(f"{share.text}: {100 * share.share:.0f} %" for share in (*seen.violated, *seen.illegal))
-        raise StudyError(f"space {name!r} has no feasible point {how} ({looked})\n    broken: {broken}")
+def _refuse_if_empty(space: SearchSpace, seed: int, how: str) -> None:
+    """A space where drawing finds nothing is searched downhill too before it is called empty."""
+    seen = feasible_share(space, POINTS_LOOKED_AT, seed)
+    if seen.feasible:
+        return
+    nearest = nearest_to_feasible(space, POINTS_LOOKED_AT, seed)
+    if nearest.is_feasible:
+        return
+    looked = "every point" if seen.exact else f"{seen.points} points drawn, and the neighbours of the nearest"
+    broken = "; ".join(f"{share.text}: {100 * share.share:.0f} %" for share in (*seen.violated, *seen.illegal))
+    raise StudyError(
+        f"space {space.name!r} has no feasible point {how} ({looked})\n    broken: {broken}\n    tightest: {nearest}"
+    )

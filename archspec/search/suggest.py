@@ -9,49 +9,43 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from archspec.errors import StudyError
 from archspec.results.engine import tune_sqlite
 from archspec.results.records import EvaluationRecord, Objective
-from archspec.search.space import Assignment, Gene
-from archspec.search.study import Pruner, Sampler
+from archspec.search.samplers import RegularisedEvolution
+from archspec.search.samplers import distribution as distribution
+from archspec.search.samplers import inner_sampler as inner_sampler
+from archspec.search.space import Assignment
+from archspec.search.stopping import EarlyStopping as EarlyStopping
 
 Verdict = Literal["new", "duplicate", "infeasible", "illegal"]
 
-ATTEMPTS_OF_THE_SAMPLER = 64
+REDRAWS = 8
+"""How often a sampler is asked again before what it proposes is repaired."""
+PROPOSALS = 4
+"""How many feasible and new proposals of a sampler a guide chooses from."""
 _DIRECTIONS = {"maximise": StudyDirection.MAXIMIZE, "minimise": StudyDirection.MINIMIZE}
 
 
-def distribution(gene: Gene) -> BaseDistribution:
-    """A gene as Optuna sees it: a numeric range stays a range, anything else is a choice among labels."""
-    if gene.low is None or gene.high is None:
-        return CategoricalDistribution(gene.choices)
-    if isinstance(gene.low, int) and isinstance(gene.high, int):
-        return IntDistribution(gene.low, gene.high, log=gene.log, step=1 if gene.log else int(gene.step or 1))
-    return FloatDistribution(gene.low, gene.high, log=gene.log, step=None if gene.log else gene.step)
+class Guide(Protocol):
+    """Who chooses among proposals (see guidance.py)."""
 
+    def first(self, number: int) -> Assignment | None: ...
 
-def inner_sampler(sampler: Sampler, seed: int) -> optuna.samplers.BaseSampler:
-    """Optuna's sampler with every argument that matters written out: the defaults changed in Optuna 5."""
-    if sampler.name == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    if sampler.name == "nsga2":
-        return optuna.samplers.NSGAIISampler(population_size=sampler.population, seed=seed)
-    if sampler.name == "gp":
-        return optuna.samplers.GPSampler(seed=seed, n_startup_trials=sampler.startup)
-    return optuna.samplers.TPESampler(
-        seed=seed, n_startup_trials=sampler.startup, multivariate=True, constant_liar=True
-    )
+    def pick(self, number: int, proposals: Sequence[Assignment]) -> Assignment: ...
+
+    def look(self, assignment: Assignment) -> object | None: ...
 
 
 class FeasibleSampler(optuna.samplers.BaseSampler):
-    """Any sampler, asked again until its suggestion is feasible and new.
+    """Any sampler, asked again until its suggestion is feasible and new, or repaired until it is.
 
     Args:
         inner: the sampler that proposes.
@@ -61,6 +55,8 @@ class FeasibleSampler(optuna.samplers.BaseSampler):
             keeps proposing what cannot be used.
         propose: called with (trial number, assignment) before Optuna records anything; `recall` gives it back, so that
             a trial interrupted while it was being recorded goes on with the same assignment.
+        repair: the nearest assignment that is feasible and new, or None.
+        guide: chooses the first trials, and among several proposals.
     """
 
     def __init__(
@@ -71,9 +67,17 @@ class FeasibleSampler(optuna.samplers.BaseSampler):
         draw: Callable[[int], Assignment | None],
         propose: Callable[[int, Assignment], None],
         recall: Callable[[int], Assignment | None],
+        repair: Callable[[int, Assignment], Assignment | None] | None = None,
+        guide: Guide | None = None,
     ) -> None:
         self._inner, self._distributions = inner, dict(distributions)
         self._judge, self._draw, self._propose, self._recall = judge, draw, propose, recall
+        self._repair, self._guide = repair or (lambda number, assignment: None), guide
+
+    @property
+    def inner(self) -> optuna.samplers.BaseSampler:
+        """The sampler that proposes."""
+        return self._inner
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return dict(self._distributions)
@@ -89,10 +93,31 @@ class FeasibleSampler(optuna.samplers.BaseSampler):
         return dict(chosen)
 
     def _new_assignment(self, study: optuna.Study, trial: FrozenTrial) -> Assignment:
-        for _ in range(ATTEMPTS_OF_THE_SAMPLER):
+        guide, number = self._guide, trial.number
+        if guide is None:
+            return self._proposal(study, trial)
+        first = guide.first(number)
+        if first is not None and self._judge(number, first) == "new":
+            return first
+        proposals = [self._proposal(study, trial)]
+        for _ in range(PROPOSALS - 1):
+            another = self._suggestion(study, trial)
+            if guide.look(another) is not None and another not in proposals:
+                proposals.append(another)
+        chosen = guide.pick(number, proposals)
+        # Judged last is what is evaluated.
+        return chosen if self._judge(number, chosen) == "new" else self._proposal(study, trial)
+
+    def _proposal(self, study: optuna.Study, trial: FrozenTrial) -> Assignment:
+        """What the sampler wants, as near as it can be had: asked again, then repaired, then drawn."""
+        suggested: Assignment = {}
+        for _ in range(REDRAWS):
             suggested = self._suggestion(study, trial)
             if self._judge(trial.number, suggested) == "new":
                 return suggested
+        mended = self._repair(trial.number, suggested)
+        if mended is not None and self._judge(trial.number, mended) == "new":
+            return mended
         drawn = self._draw(trial.number)
         if drawn is None:
             raise SpaceExhausted("no feasible point of the space is left to evaluate")
@@ -131,13 +156,13 @@ class Suggestions:
     """Optuna's book of a study: which trial is next, and what each trial got."""
 
     def __init__(
-        self, url: str, name: str, objectives: tuple[Objective, ...], sampler: optuna.samplers.BaseSampler
+        self, url: str | None, name: str, objectives: tuple[Objective, ...], sampler: optuna.samplers.BaseSampler
     ) -> None:
+        """Open the book at a database, or one in memory (None)."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._objectives = objectives
+        self._objectives, self._sampler = objectives, sampler
         with _quiet():
-            self._storage = optuna.storages.RDBStorage(url)
-            tune_sqlite(self._storage.engine)
+            self._storage = _storage(url)
             directions = [_DIRECTIONS[objective.direction] for objective in objectives]
             self._study = optuna.create_study(
                 storage=self._storage, study_name=name, sampler=sampler, directions=directions, load_if_exists=True
@@ -148,8 +173,9 @@ class Suggestions:
 
     def close(self) -> None:
         """Give the connections of the database back."""
-        self._storage.remove_session()
-        self._storage.engine.dispose()
+        if isinstance(self._storage, optuna.storages.RDBStorage):
+            self._storage.remove_session()
+            self._storage.engine.dispose()
 
     def interrupted(self) -> Iterator[int]:
         """Numbers of trials that were started and never told, oldest first."""
@@ -175,22 +201,57 @@ class Suggestions:
                 trial._suggest(name, each)
 
     def tell(self, number: int, record: EvaluationRecord) -> None:
-        """Pass on an outcome. Telling twice changes nothing.
+        """Pass on an outcome, in the way that this study's sampler reads it. Telling twice changes nothing.
 
-        An evaluation that ran out of memory counts as pruned and infeasible, which is what teaches TPE to avoid its
-        like (measured: a third of later proposals instead of two thirds).
+        A trial that was pruned has measured something: TPE reads it beside its epoch, the samplers that look at
+        complete trials only (evolution, GP) are told it as a value. One that ran out of memory is infeasible, which
+        teaches a sampler to avoid its like (measured for TPE: a third of later proposals instead of two thirds): TPE
+        reads the constraints of pruned trials, the others those of complete ones, with the worst value.
         """
         with _quiet():
-            if record.state == "complete":
-                values = [record.measure(objective.name) for objective in self._objectives]
-                if all(value is not None for value in values):
-                    self._study.tell(number, [float(v) for v in values if v is not None], skip_if_finished=True)
-                    return
-            if record.cause == "out_of_memory":
+            values = self._values(record)
+            out_of_memory = record.cause == "out_of_memory"
+            if out_of_memory:
                 self._set_infeasible(number)
-            pruned = record.state == "pruned" or record.cause == "out_of_memory"
-            state = TrialState.PRUNED if pruned else TrialState.FAIL
+                values = self._worst(record)
+            told = record.state == "complete" or (self._reads_complete and (record.state == "pruned" or out_of_memory))
+            if told and values is not None:
+                self._study.tell(number, values, skip_if_finished=True)
+                return
+            if record.state == "pruned" and values is not None and len(values) == 1:
+                self._report(number, len(record.curve), values[0])
+            state = TrialState.PRUNED if record.state == "pruned" or out_of_memory else TrialState.FAIL
             self._study.tell(number, state=state, skip_if_finished=True)
+
+    @property
+    def _reads_complete(self) -> bool:
+        """Whether the sampler learns from complete trials alone."""
+        inner = self._sampler.inner if isinstance(self._sampler, FeasibleSampler) else self._sampler
+        alone = (optuna.samplers.NSGAIISampler, optuna.samplers.GPSampler, RegularisedEvolution)
+        return isinstance(inner, alone)
+
+    def _values(self, record: EvaluationRecord) -> list[float] | None:
+        values = [record.measure(objective.name) for objective in self._objectives]
+        known = [float(value) for value in values if value is not None]
+        return known if len(known) == len(values) else None
+
+    def _worst(self, record: EvaluationRecord) -> list[float] | None:
+        """As bad as anything seen in what was not measured; costs are known."""
+        values = []
+        for place, objective in enumerate(self._objectives):
+            known = record.measure(objective.name)
+            if known is None:
+                told = [t.values[place] for t in self._study.get_trials(deepcopy=False) if t.values]
+                if not told:
+                    return None
+                known = min(told) if objective.direction == "maximise" else max(told)
+            values.append(float(known))
+        return values
+
+    def _report(self, number: int, epoch: int, value: float) -> None:
+        frozen = next(t for t in self._study.get_trials(deepcopy=False) if t.number == number)
+        if not frozen.state.is_finished() and epoch not in frozen.intermediate_values:
+            optuna.trial.Trial(self._study, frozen._trial_id).report(value, epoch)
 
     def _set_infeasible(self, number: int) -> None:
         frozen = next(t for t in self._study.get_trials(deepcopy=False) if t.number == number)
@@ -200,57 +261,12 @@ class Suggestions:
             trial.set_constraint("memory", 1.0)
 
 
-class EarlyStopping:
-    """Asks Optuna's pruners whether a trial stops now, judged by accuracy, with one objective or several.
-
-    Optuna refuses to prune with several objectives, so its pruners are asked about a study in memory that has one, the
-    accuracy. It is filled from our own store, epoch by epoch, which gives every pruner the history it keeps.
-    """
-
-    def __init__(self, pruner: Pruner, name: str, epochs: int, finished: Sequence[EvaluationRecord]) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._study = optuna.create_study(study_name=name, direction="maximize", pruner=_pruner(pruner, epochs))
-        self._trial: optuna.Trial | None = None
-        for record in finished:
-            self.start()
-            for epoch in record.curve:
-                self.report(epoch.epoch, epoch.val_accuracy)
-            self.finish(record)
-
-    def start(self) -> None:
-        """A trial begins."""
-        self._trial = self._study.ask()
-
-    def report(self, epoch: int, accuracy: float | None) -> bool:
-        """An epoch ended: whether to stop. A resumed trial reports its earlier epochs again first."""
-        if self._trial is None or accuracy is None:
-            return False
-        self._trial.report(accuracy, epoch)
-        return self._trial.should_prune()
-
-    def finish(self, record: EvaluationRecord) -> None:
-        """The trial has its outcome."""
-        if self._trial is None:
-            return
-        last = record.curve[-1].val_accuracy if record.curve else None
-        if record.state == "complete" and last is not None:
-            self._study.tell(self._trial, last)
-        else:
-            self._study.tell(self._trial, state=TrialState.PRUNED if record.state == "pruned" else TrialState.FAIL)
-        self._trial = None
-
-
-def _pruner(pruner: Pruner, epochs: int) -> optuna.pruners.BasePruner:
-    lowest = max(1, pruner.warmup)
-    if pruner.name == "median":
-        return optuna.pruners.MedianPruner(n_startup_trials=pruner.startup, n_warmup_steps=pruner.warmup)
-    if pruner.name == "successive_halving":
-        return optuna.pruners.SuccessiveHalvingPruner(min_resource=lowest, reduction_factor=pruner.reduction)
-    if pruner.name == "hyperband":
-        return optuna.pruners.HyperbandPruner(
-            min_resource=lowest, max_resource=epochs, reduction_factor=pruner.reduction
-        )
-    return optuna.pruners.NopPruner()
+def _storage(url: str | None) -> optuna.storages.BaseStorage:
+    if url is None:
+        return optuna.storages.InMemoryStorage()
+    storage = optuna.storages.RDBStorage(url)
+    tune_sqlite(storage.engine)
+    return storage
 
 
 @contextmanager

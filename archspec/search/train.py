@@ -9,7 +9,7 @@ Axes: B images of a batch, H and W.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,7 @@ __all__ = [
 
 OnEpoch = Callable[[EpochResult], bool]
 OnStep = Callable[[int, int, int], None]
+OnUnsaved = Callable[[TrainingFailed], None]
 
 _ORDER, _AUGMENT = 1, 2  # purposes of a random stream
 _WATCHED_STEPS = 16  # a GPU is asked for its losses so often: every question waits for it
@@ -56,8 +57,11 @@ def train(
     device: str = "cpu",
     checkpoint: Path | None = None,
     identity: str = "",
+    earlier: Sequence[Path] = (),
+    micro_batch: int | None = None,
     on_epoch: OnEpoch | None = None,
     on_step: OnStep | None = None,
+    on_unsaved: OnUnsaved | None = None,
 ) -> TrainResult:
     """Train a module in place; it takes (B, 3, H, W) and gives logits (B, classes). Its initialisation is the
     caller's.
@@ -71,18 +75,25 @@ def train(
         checkpoint: written after every epoch; if it exists, the run continues from it. Never removed here.
         identity: what else tells runs apart, such as the hash of the spec; a checkpoint of another run is
             refused.
+        earlier: checkpoints of earlier attempts, newest first: continued from where `checkpoint` is not there.
+        micro_batch: images at a time, their gradients added up to those of the batch; None: the whole batch.
+            Batch norm then sees the smaller batches.
         on_epoch: called after every epoch, when its checkpoint is on disk; False ends the run. Of a continued
             run it is called again for the epochs of the checkpoint, with the same results, so that nothing is
             lost with a process.
         on_step: called with (epoch, step, steps of an epoch) after each step, both from 1.
+        on_unsaved: called when a checkpoint cannot be written; training goes on without. None: that is an error.
 
     Raises:
         TrainingFailed: the loss is not finite, memory ran out, the checkpoint is of another run, or the
             recipe does not suit the device or the data; `cause` says which.
     """
-    run = _Run(module, data, recipe, seed, chosen_device(device, recipe), on_step)
+    run = _Run(module, data, recipe, seed, chosen_device(device, recipe), on_step, micro_batch)
+    saving = None
+    if checkpoint is not None:
+        saving = RunCheckpoint(checkpoint, module, recipe, seed, data.digest, identity, earlier, on_unsaved)
     try:
-        return run.go(checkpoint, identity, on_epoch)
+        return run.go(saving, on_epoch)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -123,10 +134,11 @@ class _Run:
         seed: int,
         device: torch.device,
         on_step: OnStep | None,
+        micro_batch: int | None,
     ) -> None:
         self.epoch, self.step = 0, 0
         self._module, self._data, self._recipe, self._seed = module, data, recipe, seed
-        self._device, self._on_step = device, on_step
+        self._device, self._on_step, self._micro_batch = device, on_step, micro_batch
         self._last_lr = recipe.lr
         self._images = _used_images(data, recipe)
         self._steps = len(self._images) // recipe.batch
@@ -135,13 +147,10 @@ class _Run:
             raise TrainingFailed(f"recipe.batch is {recipe.batch}, but there are only {have}: no full batch", "error")
         self._maker = create_batch_maker(recipe, data.size[0], len(data.classes), data.mean, data.std, device)
 
-    def go(self, checkpoint: Path | None, identity: str, on_epoch: OnEpoch | None) -> TrainResult:
+    def go(self, saved: RunCheckpoint | None, on_epoch: OnEpoch | None) -> TrainResult:
         """Train to the end of the recipe, or until `on_epoch` says otherwise."""
         self._module.to(self._device)
-        self._optimisation = Optimisation(self._module, self._recipe, self._steps, self._device)
-        saved = None
-        if checkpoint is not None:
-            saved = RunCheckpoint(checkpoint, self._module, self._recipe, self._seed, self._data.digest, identity)
+        self._optimisation = Optimisation(self._module, self._recipe, self._steps, self._device, self._micro_batch)
         history = [] if saved is None else saved.restore(self._optimisation)
         resumed, stopped = len(history), False
         for result in history:

@@ -29,6 +29,8 @@ def program_of(spec: Spec) -> Program:
 def compile(spec: Spec, *, seed: int | None = None, device: Any = None) -> "nn.Module":
     """A plain, trainable module: images (B, channels, H, W) in, logits (B, classes) out.
 
+    It runs at any image size at which the network stands and its parameters keep their shapes.
+
     Args:
         spec: a name, a path, a network or a program.
         seed: of the initial weights; None draws from torch's global generator.
@@ -39,7 +41,8 @@ def compile(spec: Spec, *, seed: int | None = None, device: Any = None) -> "nn.M
     """
     from archspec.compiler import build
 
-    return build(program_of(spec), seed=seed, device=device)
+    written = None if isinstance(spec, Program) else spec if isinstance(spec, Network) else load(spec)
+    return build(program_of(spec if written is None else written), seed=seed, device=device, written=written)
 
 
 def cost(spec: Spec) -> Cost:

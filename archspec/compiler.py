@@ -1,27 +1,44 @@
 """A program goes in; a trainable module comes out: verify, lower, build, initialise."""
 
+from functools import partial
+
 import torch
 
 from archspec import ir
 from archspec.errors import Problem, SpecError
-from archspec.lower import plan
+from archspec.lower import Plan, plan
 from archspec.module import Network
-from archspec.resolve import verify
+from archspec.resolve import resolve, verify
+from archspec.schema import network as schema
 
 MAXIMUM_PARAMETERS = 2**33
 
 
-def build(program: ir.Program, seed: int | None = None, device: torch.device | str | None = None) -> Network:
+def build(
+    program: ir.Program,
+    seed: int | None = None,
+    device: torch.device | str | None = None,
+    written: schema.Network | None = None,
+) -> Network:
     """The module of a program, initialised from a seed or from torch's global generator.
+
+    With the network that the program was resolved from, `written`, the module also runs at other image sizes.
 
     Raises SpecError if the program is inconsistent, or has more than 2^33 parameters (nothing is allocated then).
     """
     verify(program)
     _check_size(program)
     lowered = plan(program)
-    network = Network(lowered, torch.device(device) if device is not None else None)
+    plan_at = partial(planned_at, written) if written is not None else None
+    network = Network(lowered, torch.device(device) if device is not None else None, plan_at)
     network.initialise(seed)
     return network
+
+
+def planned_at(network: schema.Network, height: int, width: int) -> Plan:
+    """The plan of a network for images of another size. Raises SpecError where it cannot stand at that size."""
+    image = network.input.model_copy(update={"size": (height, width)})
+    return plan(resolve(network.model_copy(update={"input": image})))
 
 
 def _check_size(program: ir.Program) -> None:

@@ -5,7 +5,7 @@ are exactly those of `ir.parameter_table`, whatever kernels the plan chose.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from operator import attrgetter
 from typing import Any, cast
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from archspec import ir
 from archspec.errors import Problem, SpecError
-from archspec.kernels import steps
+from archspec.kernels import branching, steps
 from archspec.kernels.shapes import Parameters
 from archspec.lower import Plan
 
@@ -33,6 +33,11 @@ STEPS: Mapping[type[ir.Op], Kernel] = {
     ir.PositionEmbedding: steps.position_embedding,
     ir.Gather: steps.gather,
     ir.Pool: steps.pool,
+    ir.SlidingPool: steps.sliding_pool,
+    ir.MapOnly: steps.map_only,
+    ir.Shuffle: steps.shuffle,
+    ir.Resize: steps.resize,
+    ir.Multiply: steps.multiply,
 }
 
 
@@ -46,7 +51,7 @@ class Layer(nn.Module):
         self.names = tuple(row.name for row in op.parameters)
         for row in op.parameters:
             holder, name = _holder(self, row.name)
-            tensor = torch.empty(row.shape, device=device)
+            tensor = torch.empty(row.shape, device=device, memory_format=_memory_format(op, row))
             if row.trainable:
                 holder.register_parameter(name, nn.Parameter(tensor))
             else:
@@ -72,15 +77,64 @@ class Steps(nn.Sequential):
 class Residual(Steps):
     """y = x + steps(x). A drop path at the end is multiplied and added in one pass over the map."""
 
+    def __init__(self, op: ir.Residual) -> None:
+        super().__init__()
+        self.gives_new = branching.gives_new(op.ops)
+
     def forward(self, x: Tensor) -> Tensor:
-        *before, last = self
-        y = x
-        for step in before:
-            y = step(y)
-        op = last.op if isinstance(last, Layer) else None
-        if self.training and isinstance(op, ir.DropPath) and op.rate:
-            return torch.addcmul(x, y.to(x.dtype), steps.kept(op, x))
-        return x + cast(Tensor, last(y))
+        return plus(x, x, tuple(self), self.gives_new)
+
+
+class Branched(Steps):
+    """Several branches, joined: its modules, under the names that their paths have, and which of them make a branch."""
+
+    def __init__(self, op: ir.Branches) -> None:
+        super().__init__()
+        self.op = op
+        self.names = tuple(_names_below(op.path, branch.ops) for branch in op.branches)
+        """Of each branch, the names of the modules that it goes through."""
+
+    def forward(self, x: Any) -> Any:
+        if self.op.join == "sum" and not self.op.cascade:
+            return self._sum(x)
+        results: list[Any] = []
+        for branch, names in zip(self.op.branches, self.names, strict=True):
+            taken = branching.fed(branch.feed, x)
+            if self.op.cascade and results and names:
+                taken = taken + results[-1]
+            for name in names:
+                taken = self.get_submodule(name)(taken)
+            results.append(taken)
+        return branching.join(self.op, results)
+
+    def _sum(self, x: Any) -> Tensor:
+        """Branch by branch onto what there is so far, so that no more than two results are alive."""
+        total: Tensor | None = None
+        for branch, names in zip(self.op.branches, self.names, strict=True):
+            modules = tuple(self.get_submodule(name) for name in names)
+            total = plus(total, branching.fed(branch.feed, x), modules, branching.gives_new(branch.ops))
+        return cast(Tensor, total)
+
+    def extra_repr(self) -> str:
+        return f"{self.op.facts()} [{self.op.source} -> {self.op.target}]"
+
+
+def plus(total: Tensor | None, x: Tensor, modules: Sequence[nn.Module], gives_new: bool) -> Tensor:
+    """total + modules(x); without a total, modules(x). Inference adds onto what the modules give where that is new."""
+    *before, last = modules or (nn.Identity(),)
+    taken = x
+    for module in before:
+        x = module(x)
+    op = last.op if isinstance(last, Layer) else None
+    if total is not None and last.training and isinstance(op, ir.DropPath) and op.rate:
+        return torch.addcmul(total, x.to(total.dtype), steps.kept(op, x))
+    y = cast(Tensor, last(x))
+    if total is None:
+        return y
+    # At another size than it was built for, a branch may do nothing at all.
+    if gives_new and y is not taken and not torch.is_grad_enabled() and y.dtype == total.dtype:
+        return y.add_(total)
+    return total + y
 
 
 class Factors(Steps):
@@ -108,24 +162,57 @@ class Factors(Steps):
 class Network(nn.Module):
     """A compiled network: images (B, channels, H, W), in any memory format, to logits (B, classes).
 
-    A plain module: train it, move it, copy it, pickle it, compile it as any other. `program` says what it means.
+    A plain module: train it, move it, copy it, pickle it, compile it as any other. `program` says what it means at the
+    size it was compiled for. Images of another size run too where `plan_at` (height, width -> plan) is given and no
+    parameter would have another shape there.
     """
 
-    def __init__(self, plan: Plan, device: torch.device | None = None) -> None:
+    def __init__(
+        self, plan: Plan, device: torch.device | None = None, plan_at: Callable[[int, int], Plan] | None = None
+    ) -> None:
         super().__init__()
         self.program = plan.program
+        self.plan_at = plan_at
+        self.size: ir.Pair = (plan.program.image.height, plan.program.image.width)
+        self.served = {self.size: (plan.program, plan.kernels())}
         kernels = {path: load_kernel(kernel) for path, kernel in plan.kernels().items()}
-        for op in plan.program.ops:
-            _place(self, op, kernels, device)
+        _place(self, plan.program.ops, kernels, device)
 
     def forward(self, image: Tensor) -> Tensor:
         wanted = self.program.image
-        if image.ndim != 4 or image.shape[1:] != (wanted.channels, wanted.height, wanted.width):
+        if image.ndim != 4 or image.shape[1] != wanted.channels:
             raise _wrong_image(self.program, tuple(image.shape))
+        if image.shape[2:] != self.size:
+            self.run_at(image.shape[2], image.shape[3])
         x = image.permute(0, 2, 3, 1)
         for child in self.children():
             x = child(x)
         return x.flatten(1)
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def run_at(self, height: int, width: int) -> None:
+        """Serve images of this size from now on, with the same parameters; `forward` asks for it by itself.
+
+        Raises SpecError where the network cannot stand at that size, or a parameter would have another shape.
+        """
+        if (height, width) not in self.served:
+            if self.plan_at is None:
+                raise _wrong_image(self.program, ("batch", self.program.image.channels, height, width))
+            plan = self.plan_at(height, width)
+            _check_parameters(self.program, plan.program)
+            self.served[height, width] = (plan.program, plan.kernels())
+        program, names = self.served[height, width]
+        kernels = {path: load_kernel(kernel) for path, kernel in names.items()}
+        ops = {op.path: op for op in ir.walk(program.ops)}
+        for layer in self.modules():
+            if isinstance(layer, Layer) and layer.op.path in ops:
+                layer.op = ops[layer.op.path]
+                layer.kernel = _kernel(layer.op, kernels)
+            elif isinstance(layer, Layer):
+                layer.kernel = steps.unchanged  # at this size there is nothing to do, as in pooling a single position
+            elif isinstance(layer, Branched):
+                layer.op = cast(ir.Branches, ops[layer.op.path])
+        self.size = (height, width)
 
     def initialise(self, seed: int | None = None) -> None:
         """Draw all parameters anew, in the order of a checkpoint; without a seed, from torch's global generator."""
@@ -134,6 +221,10 @@ class Network(nn.Module):
         with torch.no_grad():
             for name, row in ir.parameter_table(self.program).items():
                 fill(tensors[name], row.init, generator)
+
+
+def _kernel(op: ir.Op, kernels: Mapping[str, Kernel]) -> Kernel:
+    return kernels[op.path] if isinstance(op, ir.Connect) else STEPS[type(op)]
 
 
 def load_kernel(name: str) -> Kernel:
@@ -145,11 +236,11 @@ def load_kernel(name: str) -> Kernel:
 def fill(tensor: Tensor, init: ir.Init, generator: torch.Generator | None) -> None:
     """Initialise in place: normal(deviation) truncated at two deviations, uniform(bound) or constant(value).
 
-    Numbers are drawn on the CPU, so that a seed gives the same weights on any device.
+    Numbers are drawn on the CPU and row by row, so that a seed gives the same weights on any device.
     """
     if tensor.is_meta:
         return
-    if tensor.device.type != "cpu":
+    if tensor.device.type != "cpu" or not tensor.is_contiguous():
         drawn = torch.empty(tensor.shape, dtype=tensor.dtype)
         fill(drawn, init, generator)
         tensor.copy_(drawn)
@@ -163,17 +254,31 @@ def fill(tensor: Tensor, init: ir.Init, generator: torch.Generator | None) -> No
         tensor.fill_(init.value)
 
 
-def _place(root: nn.Module, op: ir.Op, kernels: Mapping[str, Kernel], device: torch.device | None) -> None:
-    """Put the module of an op where its path says, below `root`."""
-    if isinstance(op, ir.Residual):
-        _add(root, op.path, Residual())
-        for inner in op.ops:
-            _place(root, inner, kernels, device)
-    else:
+def _place(root: nn.Module, ops: tuple[ir.Op, ...], kernels: Mapping[str, Kernel], device: torch.device | None) -> None:
+    """Put the modules of ops, one after the other, where their paths say, below `root`."""
+    for number, op in enumerate(ops):
+        if isinstance(op, ir.Residual | ir.Branches):
+            _add(root, op.path, Residual(op) if isinstance(op, ir.Residual) else Branched(op))
+            for inner in ir.inside(op):
+                _place(root, inner, kernels, device)
+            continue
         if isinstance(op, ir.Connect) and op.path.endswith(".first") and isinstance(op.space, ir.Point):
             _add(root, op.path.removesuffix(".first"), Factors())
-        kernel = kernels[op.path] if isinstance(op, ir.Connect) else STEPS[type(op)]
+        kernel = _kernel(op, kernels)
+        if isinstance(op, ir.Activation) and branching.gives_new(ops[:number]):
+            kernel = steps.activation_of_new
         _add(root, op.path, Layer(op, kernel, device))
+
+
+def _names_below(path: str, ops: tuple[ir.Op, ...]) -> tuple[str, ...]:
+    """The names, below the module at `path`, of the modules that hold the ops: each once, in their order."""
+    return tuple(dict.fromkeys(op.path.removeprefix(f"{path}.").split(".")[0] for op in ops))
+
+
+def _memory_format(op: ir.Op, row: ir.Parameter) -> torch.memory_format:
+    """Convolutions over channels-last maps want such weights, and would copy others each time."""
+    convolves = isinstance(op, ir.Connect) and isinstance(op.space, ir.Sliding) and op.channels != "separate"
+    return torch.channels_last if convolves and len(row.shape) == 4 else torch.contiguous_format
 
 
 def _add(root: nn.Module, path: str, module: nn.Module) -> None:
@@ -196,7 +301,25 @@ def _descend(module: nn.Module, names: Iterable[str], kind: type[nn.Module]) -> 
     return module
 
 
-def _wrong_image(program: ir.Program, shape: tuple[int, ...]) -> SpecError:
+def _check_parameters(here: ir.Program, there: ir.Program) -> None:
+    """Raise SpecError unless the same modules can run both programs."""
+    ours, theirs = ir.parameter_table(here), ir.parameter_table(there)
+    known = {op.path for op in ir.walk(here.ops)}
+    new = next((op.path for op in ir.walk(there.ops) if op.path not in known), None)
+    differing = next((name for name, row in ours.items() if theirs[name].shape != row.shape), None)
+    if new is None and differing is None:
+        return
+    size, other = (f"{image.height}x{image.width}" for image in (here.image, there.image))
+    rule = f"{here.name} was compiled for {size} images and cannot run others of {other} with the same modules"
+    if differing is not None:
+        found = f"{differing} has shape {ours[differing].shape} for {size} and {theirs[differing].shape} for {other}"
+        nearest = (f"`archspec resize` converts the network and its weights to {other}",)
+    else:
+        found, nearest = f"{new} does nothing at {size}", (f"compile it at {other}: the weights are the same",)
+    raise SpecError([Problem(rule, found, "input.size", nearest=nearest)])
+
+
+def _wrong_image(program: ir.Program, shape: tuple[int | str, ...]) -> SpecError:
     wanted = program.image
     rule = (
         f"{program.name} takes images of shape (batch, {wanted.channels}, {wanted.height}, {wanted.width}): "

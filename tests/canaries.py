@@ -223,7 +223,17 @@ class Pattern:
 
 
 def _is(op: Connect, space: type[Any], weights: type[Any], *positions: str) -> bool:
-    return isinstance(op.space, space) and isinstance(op.weights, weights) and op.share_positions in positions
+    """Without the options that canaries_spaces.py, or a kernel of attention's own, is about."""
+    if isinstance(op.space, Window) and (op.space.interlaced or op.space.halo != (0, 0)):
+        return False
+    plain = not getattr(op.weights, "normalise", False)
+    if isinstance(op.weights, Attention):
+        known = Attention(op.weights.bias, op.weights.relative_bias, op.weights.value)
+        plain = op.weights == known
+    local = isinstance(op.weights, Predicted) and op.weights.source == "local"
+    moves = local and isinstance(op.space, Sliding) and (op.space.stride != (1, 1))
+    kinds = isinstance(op.space, space) and isinstance(op.weights, weights)
+    return kinds and plain and not moves and op.share_positions in positions
 
 
 PATTERNS: dict[str, Pattern] = {

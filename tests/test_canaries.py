@@ -6,7 +6,9 @@ from functools import partial
 
 import pytest
 import torch
-from canaries import PATTERNS, Pattern
+from canaries import PATTERNS as OWN_PATTERNS
+from canaries import Pattern
+from canaries_spaces import PATTERNS as SPACE_PATTERNS
 from torch import Tensor
 
 from archspec import reference
@@ -60,6 +62,7 @@ CONTRACT = Pattern(
     ),
 )
 
+PATTERNS = OWN_PATTERNS | SPACE_PATTERNS
 ALL = PATTERNS | {"contract": CONTRACT}
 CANARIES = [(name, defect) for name, pattern in ALL.items() for defect in pattern.defects]
 
@@ -160,7 +163,15 @@ def test_an_error_says_where_and_by_how_much() -> None:
     with pytest.raises(ConformanceError) as caught:
         check_kernel(wrong, op, torch.float32)
     message = str(caught.value)
-    for part in ("stem.0: connect", "torch.float32", "output", "(2, 1, 3, 5)", "absolute 0.5", "relative", "seed 0"):
+    for part in (
+        f"{op.path}: connect",
+        "torch.float32",
+        "output",
+        "(2, 1, 3, 5)",
+        "absolute 0.5",
+        "relative",
+        "seed 0",
+    ):
         assert part in message, part
 
 

@@ -4,12 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from compositions import NETWORKS
 from torch.utils.flop_counter import FlopCounterMode
 
 import archspec
 from archspec.costs import op_costs
-from archspec.ir import Connect, walk
+from archspec.ir import Connect, Program, walk
 from archspec.resolve import resolve
+from archspec.schema.load import network_from
+from archspec.schema.source import read_text
 
 
 def counted_macs(name: str) -> int:
@@ -26,9 +29,8 @@ def test_macs_are_what_torch_counts(name: str) -> None:
     assert archspec.cost(name).macs == counted_macs(name)
 
 
-def saved_bytes(name: str, batch: int) -> int:
+def saved_bytes(program: Program, batch: int) -> int:
     """Bytes of distinct storages that autograd keeps for the backward pass, parameters and images left out."""
-    program = resolve(archspec.load(name))
     module = archspec.compile(program, seed=0).train()
     image = program.image
     own = {tensor.untyped_storage().data_ptr() for tensor in module.state_dict().values()}
@@ -46,12 +48,53 @@ def saved_bytes(name: str, batch: int) -> int:
     return sum(kept.values())
 
 
+def kept_ratio(program: Program) -> float:
+    per_image = (saved_bytes(program, 9) - saved_bytes(program, 3)) / 6
+    return per_image / archspec.cost(program).activation_bytes
+
+
 @pytest.mark.parametrize("name", ["swin_nano", "mixer_nano", "dw_conv_nano", "d_dw_conv_nano", "i_dynamic_nano"])
 def test_activation_bytes_are_close_to_what_autograd_keeps(name: str) -> None:
     # Kernels keep copies of their own (packed windows, masks); batch statistics and weights do not grow with the batch.
-    per_image = (saved_bytes(name, 9) - saved_bytes(name, 3)) / 6
-    ratio = per_image / archspec.cost(name).activation_bytes
+    ratio = kept_ratio(resolve(archspec.load(name)))
     assert 0.8 < ratio < 1.45, ratio
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_activation_bytes_of_branches_are_close_to_what_autograd_keeps(name: str) -> None:
+    ratio = kept_ratio(resolve(network_from(read_text(NETWORKS[name]))))
+    assert 0.85 < ratio < 1.25, ratio
+
+
+def memory(steps: str) -> tuple[float, float]:
+    """Kept and alive, in maps, of a network whose maps all have one size but for the last linear layer."""
+    text = (
+        "archspec: 1\nname: probe\ninput: {size: 8, channels: 4}\nclasses: 4\n"
+        f"stages: [{{width: 4, depth: 1, block: only}}]\nhead: {{pool: none, classifier: false, steps: [{steps}]}}\n"
+        "blocks: {only: [drop_path: 0]}\n"
+    )
+    cost = archspec.cost(network_from(read_text(text)))
+    return cost.activation_bytes / 1024, cost.inference_activation_bytes / 1024
+
+
+LEAST = "pool: mean"
+
+
+@pytest.mark.parametrize(
+    ("steps", "kept", "alive"),
+    [
+        ("norm: batch", 1, 2),  # x; x and y
+        ("norm: batch, act: relu, norm: batch", 2, 2),  # what relu gives is what the second norm takes
+        ("residual: [norm: batch, norm: batch]", 2, 3),  # x waits while the second norm takes one and gives one
+        ("parallel: {branches: [[norm: batch], [norm: batch], [norm: batch]]}", 1, 4),  # x once; x, the sum, two more
+        ("parallel: {branches: [[norm: batch], [norm: batch]], join: product}", 3, 4),  # and both factors
+        ("gate: [act: gelu, act: sigmoid]", 2, 3),  # x once, for gelu and the product, and the gate; x, two inside
+        ("split: {branches: [[norm: batch], []]}, norm: batch", 1.5, 2.5),  # half of x, then what was joined
+        ("split: {branches: [[norm: batch], [norm: batch]]}", 1, 3),  # two halves of x; x, two halves, joined
+    ],
+)
+def test_memory_of_branches(steps: str, kept: float, alive: float) -> None:
+    assert memory(f"{steps}, {LEAST}") == (kept, alive)
 
 
 def test_the_rows_add_up_to_the_total() -> None:
@@ -61,7 +104,9 @@ def test_the_rows_add_up_to_the_total() -> None:
         total = archspec.cost(program)
         assert sum(row.macs for row in rows) == total.macs
         assert sum(row.params for row in rows) == total.params
-        assert total.inference_activation_bytes < total.activation_bytes
+        # A network of one layer may hold more at once than it keeps.
+        if len(rows) > 30:
+            assert total.inference_activation_bytes < total.activation_bytes
 
 
 def connections(name: str) -> Iterator[Connect]:

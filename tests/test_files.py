@@ -74,7 +74,7 @@ def test_the_yaml_of_the_readme_is_read_as_what_it_says(tmp_path: Path, monkeypa
 
 
 def test_the_layer_of_the_readme_is_legal_with_each_key_it_shows() -> None:
-    from archspec.schema.steps import ConnectLayer
+    from archspec.schema.layer import ConnectLayer
 
     text = (ROOT / "README.md").read_text()
     block = next(block for block in re.findall(r"```yaml\n(.*?)```", text, re.S) if block.startswith("connect:"))

@@ -21,9 +21,9 @@ from archspec.schema.network import Network
 
 # The design, row by row (archspec/README.md): what each value may stand with.
 SPACES_OF_POSITION_SHARING = {
-    "none": {"point", "sliding", "window", "full"},  # "every space"
-    "windows": {"window"},  # "window, grid"
-    "offsets": {"point", "sliding", "window", "full"},  # "every space"
+    "none": {"point", "sliding", "window", "halo", "grid", "cross", "pooled", "full"},  # "every space"
+    "windows": {"window", "halo", "grid"},  # (slot of i, slot of j)
+    "offsets": {"point", "sliding", "window", "halo", "grid", "cross", "full"},  # a pooled map has no offsets
 }
 CHANNELS_OF_CHANNEL_SHARING = {
     "none": {"separate", "groups", "full"},  # "d", "(d, c)"
@@ -35,20 +35,24 @@ POSITION_SHARING_OF_WEIGHTS = {
     "pooled": {"windows", "offsets"},  # "pooled (positions: offsets or windows)"
     "local": {"none"},  # "for the last two [...] sharing over positions is none"
     "attention": {"none"},
+    "outlook": {"none"},
 }
 # "local: one set per channel group", "attention: per head": dynamic weights mix positions inside a channel.
 CHANNELS_OF_WEIGHTS = {
     "static": {"separate", "groups", "full"},
-    "pooled": {"separate"},
+    "pooled": {"separate"},  # and, at a point, all: see below
     "local": {"separate"},
     "attention": {"separate"},
+    "outlook": {"separate"},
 }
-# Attention is "normalised over j in the support of i": it takes an area, not a point; sliding is left to a later issue.
+# Attention is "normalised over j in the support of i": it takes an area, not a point; an outlook is one of windows
+# that slide.
 SPACES_OF_WEIGHTS = {
-    "static": {"point", "sliding", "window", "full"},
-    "pooled": {"point", "sliding", "window", "full"},
-    "local": {"point", "sliding", "window", "full"},
-    "attention": {"window", "full"},
+    "static": SPACES_OF_POSITION_SHARING["none"],
+    "pooled": SPACES_OF_POSITION_SHARING["none"],
+    "local": SPACES_OF_POSITION_SHARING["none"],
+    "attention": SPACES_OF_POSITION_SHARING["none"] - {"point"},
+    "outlook": {"sliding"},
 }
 
 
@@ -57,20 +61,21 @@ def expected(space: str, channels: str, positions: str, sharing: str, weights: s
         space in SPACES_OF_POSITION_SHARING[positions]
         and channels in CHANNELS_OF_CHANNEL_SHARING[sharing]
         and positions in POSITION_SHARING_OF_WEIGHTS[weights]
-        and channels in CHANNELS_OF_WEIGHTS[weights]
+        and (channels in CHANNELS_OF_WEIGHTS[weights] or (weights, space) == ("pooled", "point"))
         and space in SPACES_OF_WEIGHTS[weights]
     )
 
 
 def products() -> list[tuple[str, ...]]:
-    spaces, channels = ("point", "sliding", "window", "full"), ("separate", "groups", "full")
+    spaces = ("point", "sliding", "window", "halo", "grid", "cross", "pooled", "full")
     sharing = ("none", "windows", "offsets"), ("none", "groups", "all")
-    return list(itertools.product(spaces, channels, *sharing, ("static", "pooled", "local", "attention")))
+    weights = ("static", "pooled", "local", "attention", "outlook")
+    return list(itertools.product(spaces, ("separate", "groups", "full"), *sharing, weights))
 
 
 def test_every_product_is_decided() -> None:
     assert sorted(all_combinations()) == sorted(products())
-    assert len(products()) == 4 * 3 * 3 * 3 * 4
+    assert len(products()) == 8 * 3 * 3 * 3 * 5
 
 
 def test_the_legal_ones_are_those_of_the_design() -> None:
@@ -78,14 +83,23 @@ def test_the_legal_ones_are_those_of_the_design() -> None:
 
 
 def test_their_number() -> None:
-    """Six ways to join and share channels, three of them separate; nine ways over the positions of four spaces."""
-    static = 6 * (2 + 2 + 3 + 2)
-    pooled = 3 * (1 + 1 + 2 + 1)
-    local, attention = 3 * 4, 3 * 2
-    assert len(legal_combinations()) == static + pooled + local + attention == 87
+    """Six ways to join and share channels, three of them separate; then the ways over the positions of each space."""
+    static = 6 * (2 + 2 + 3 + 3 + 3 + 2 + 1 + 2)
+    pooled = 3 * (1 + 1 + 2 + 2 + 2 + 1 + 0 + 1) + 3  # the last are dynamic 1x1 convolutions
+    local, attention, outlook = 3 * 8, 3 * 7, 3
+    assert len(legal_combinations()) == static + pooled + local + attention + outlook == 189
 
 
-SPACE: dict[str, Any] = {"point": "point", "full": "full", "sliding": {"sliding": 3}, "window": {"window": [2, 3]}}
+SPACE: dict[str, Any] = {
+    "point": "point",
+    "full": "full",
+    "cross": "cross",
+    "sliding": {"sliding": 3},
+    "window": {"window": [2, 3]},
+    "halo": {"halo": {"size": [2, 3], "halo": 1}},
+    "grid": {"grid": [2, 3]},
+    "pooled": {"pooled": 2},
+}
 
 
 def network(combination: Combination) -> dict[str, Any]:
@@ -121,7 +135,7 @@ ILLEGAL = [combination for combination in all_combinations() if combination not 
 
 
 def test_every_illegal_combination_is_refused_by_name() -> None:
-    """All 345: the message has the text of each rule that is broken, what was found, and a legal choice."""
+    """All 891: the message has the text of each rule that is broken, what was found, and a legal choice."""
     for combination in ILLEGAL:
         broken = broken_rules(combination)
         assert broken, combination

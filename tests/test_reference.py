@@ -12,7 +12,7 @@ from hypothesis import given, seed, settings
 from torch import Tensor
 
 from archspec import ir, reference
-from archspec.ir import Connect, Feature, Full, Point, Predicted, Sliding, Static, Window
+from archspec.ir import Connect, Feature, Full, Point, Predicted, Reduced, Sliding, Static, Window
 from archspec.testing import Layer, draw
 from archspec.testing.strategies import legal_layers
 
@@ -121,8 +121,8 @@ def test_kernels_serve_contiguous_channels() -> None:
 def test_dense_is_what_apply_does(layer: Layer) -> None:
     """Of a static layer W is the Jacobian; of one with padding, at the positions that exist."""
     for op in layer.connections:
-        if not isinstance(op.weights, Static):
-            continue
+        if not isinstance(op.weights, Static) or isinstance(op.space, Reduced):
+            continue  # W of a reduced map is multiplied with that map, not with x
         sample = draw(op, 0, batch=1)
         found = torch.autograd.functional.jacobian(
             lambda x, op=op, s=sample: reference.apply(op, s.parameters, x), sample.x
@@ -135,11 +135,13 @@ def test_dense_is_what_apply_does(layer: Layer) -> None:
 
 
 def exists(op: Connect) -> Tensor:
+    """Of the positions that are read, those on the map: windows are padded at the end, halos on every side."""
     if not isinstance(op.space, Window):
-        return torch.ones(op.source.positions, dtype=torch.bool)
-    height, width = op.space.padded(op.source)
-    rows, columns = torch.arange(height) < op.source.height, torch.arange(width) < op.source.width
-    return (rows[:, None] & columns).flatten()
+        return torch.ones(op.neighbours if isinstance(op.space, Reduced) else op.source.positions, dtype=torch.bool)
+    (down, across), (height, width) = op.space.halo, op.space.surrounded(op.source)
+    rows, columns = torch.arange(height) - down, torch.arange(width) - across
+    on_rows, on_columns = (rows >= 0) & (rows < op.source.height), (columns >= 0) & (columns < op.source.width)
+    return (on_rows[:, None] & on_columns).flatten()
 
 
 @seed(0)
@@ -148,7 +150,7 @@ def exists(op: Connect) -> Tensor:
 def test_support_and_tie_say_what_dense_shows(layer: Layer) -> None:
     """Entries that exist are not zero, and two are equal exactly where their tie indices are."""
     for op in layer.connections:
-        if not isinstance(op.weights, Static):
+        if not isinstance(op.weights, Static) or op.weights.normalise:
             continue
         sample = draw(op, 0, batch=1)
         weight = 1 + torch.arange(math.prod(op.weight_shape), dtype=torch.float64).reshape(op.weight_shape)

@@ -149,7 +149,6 @@ ILLEGAL = {
     ),
     "whole number": {"mlp": {"ratio": 0.37}},
     "must give the shape it takes": {"linear": {"width": 25}},
-    "stride must be 1": connect({"sliding": {"size": 3, "stride": 2}}, "separate", {"positions": "none"}, "local"),
     "must fit into the map": connect({"sliding": {"size": 9, "padding": "none"}}, "separate", SEPARATE_OFFSETS),
 }  # fmt: skip
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import typer
 
-from archspec.cli import machines, specs, studies, tables
+from archspec.cli import machines, resizing, specs, studies, tables
 
 app = typer.Typer(
     name="archspec",
@@ -23,6 +23,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "schema": specs.schema,
     "compile": specs.compile_network,
     "verify": specs.verify,
+    "resize": resizing.resize,
     "train": studies.train,
     "search": studies.search,
     "report": studies.report,

@@ -228,11 +228,14 @@ def verify(
     chosen = sorted(TIMM_MODELS) if every else names or []
     if not chosen:
         raise typer.BadParameter("name at least one network, or --all")
-    found = [verify_against_timm(name, seed=seed) for name in chosen]
+    found = []
+    for number, name in enumerate(chosen, 1):
+        say(f"{number} of {len(chosen)}: {name} beside {TIMM_MODELS.get(name, 'nothing')}")
+        found.append(verify_against_timm(name, seed=seed))
     if as_json:
         print_json([vars(row) for row in found])
     else:
-        columns = ("name", "timm_model", "parameters", "output_difference", "gradient_difference")
+        columns = ("name", "timm_model", "parameters", "output_difference", "gradient_difference", "gradient_precision")
         print_table((*columns, "equal"), [[*(getattr(r, c) for c in columns), r.equal] for r in found])
         print(f"differences are relative to the largest magnitude; equal means <= {LARGEST_DIFFERENCE:g}")
     if not all(row.equal for row in found):

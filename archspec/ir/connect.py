@@ -9,7 +9,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 
-from archspec.ir.axes import Attention, Point, Predicted, Sliding, Space, Static, Weights, Window
+from archspec.ir.axes import (
+    Attention,
+    Cross,
+    Full,
+    Outlook,
+    Point,
+    Predicted,
+    Reduced,
+    Sliding,
+    Space,
+    Static,
+    Weights,
+    Window,
+)
 from archspec.ir.feature import NORMAL, ONES, ZEROS, Feature, Init, Pair, Parameter
 
 
@@ -71,9 +84,9 @@ class Connect(Op):
         if isinstance(self.space, Sliding):
             return (self.target.positions, *self.space.size)
         if isinstance(self.space, Window):
-            one = (self.space.positions, self.space.positions)
+            one = (self.space.positions, self.neighbours)
             return one if self.share_positions == "windows" else (math.prod(self.space.grid(self.source)), *one)
-        return self.target.positions, self.source.positions
+        return self.target.positions, self.neighbours
 
     @property
     def _offset_shape(self) -> tuple[int, ...]:
@@ -81,18 +94,33 @@ class Connect(Op):
             return ()
         if isinstance(self.space, Sliding):
             return self.space.size
-        return self.offsets
+        return (sum(self.offsets) - 1,) if isinstance(self.space, Cross) else self.offsets
 
     @property
     def extent(self) -> Pair:
-        """Height and width of the area inside which positions read each other (window, or the whole map)."""
+        """Height and width of the area whose positions share what they read (window, or the whole map)."""
         return self.space.size if isinstance(self.space, Window) else (self.source.height, self.source.width)
 
     @property
+    def farthest(self) -> Pair:
+        """The largest relative offset, down and across, that a table over offsets holds."""
+        (height, width), (down, across) = self.extent, (0, 0)
+        if isinstance(self.space, Full) and self.space.largest:
+            height, width = self.space.largest
+        if isinstance(self.space, Window):
+            down, across = self.space.halo
+        return height - 1 + down, width - 1 + across
+
+    @property
     def offsets(self) -> Pair:
-        """How many relative offsets there are down and across inside a window or the whole map."""
-        height, width = self.extent
-        return 2 * height - 1, 2 * width - 1
+        """How many relative offsets a table over offsets holds, down and across."""
+        down, across = self.farthest
+        return 2 * down + 1, 2 * across + 1
+
+    @property
+    def relative_offsets(self) -> int:
+        """How many relative offsets there are between a query and the keys it reads: rows of a relative bias."""
+        return self.space.taps if isinstance(self.space, Sliding) else math.prod(self._offset_shape)
 
     @property
     def neighbours(self) -> int:
@@ -101,7 +129,23 @@ class Connect(Op):
             return 1
         if isinstance(self.space, Sliding):
             return self.space.taps
-        return self.space.positions if isinstance(self.space, Window) else self.source.positions
+        if isinstance(self.space, Window):
+            return math.prod(self.space.reach)
+        if isinstance(self.space, Cross):
+            return self.source.height + self.source.width - 1
+        return self.space.map(self.source).positions if isinstance(self.space, Reduced) else self.source.positions
+
+    @property
+    def area(self) -> Pair:
+        """Height and width of what one position reads, where that is a rectangle: its taps, window or map."""
+        if isinstance(self.space, Sliding):
+            return self.space.size
+        return self.space.reach if isinstance(self.space, Window) else (self.source.height, self.source.width)
+
+    @property
+    def token_asks(self) -> bool:
+        """Whether only the class token has a query (class attention): its result is the one outgoing position."""
+        return isinstance(self.weights, Attention) and bool(self.source.class_tokens - self.target.class_tokens)
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -145,19 +189,57 @@ def _weight_rows(op: Connect) -> Iterator[Parameter]:
         yield Parameter("weight", op.weight_shape, _init(op.weights.init, op.fan_in))
     elif isinstance(op.weights, Attention):
         yield from _attention_rows(op, op.weights)
+    elif isinstance(op.weights, Outlook):
+        yield from _outlook_rows(op, op.weights)
     else:
         yield from _predictor_rows(op, op.weights)
+    if isinstance(op.space, Reduced):
+        yield from _reduction_rows(op.space, op.source.channels)
+
+
+def _projection_rows(name: str, rows: int, width: int, bias: bool) -> Iterator[Parameter]:
+    yield Parameter(f"{name}.weight", (rows, width), NORMAL)
+    if bias:
+        yield Parameter(f"{name}.bias", (rows,), ZEROS)
 
 
 def _attention_rows(op: Connect, weights: Attention) -> Iterator[Parameter]:
     """Rows of the projection are query, key and (with `value`) value, each C wide, as in timm's fused qkv."""
-    rows = op.source.channels * (3 if weights.value else 2)
-    yield Parameter("projection.weight", (rows, op.source.channels), NORMAL)
-    if weights.bias:
-        yield Parameter("projection.bias", (rows,), ZEROS)
+    width, heads = op.source.channels, op.kernels
+    yield from _projection_rows("projection", width * (3 if weights.value else 2), width, weights.bias)
     if weights.relative_bias:
-        heads = op.kernels
-        yield Parameter("relative_bias", (math.prod(op.offsets), heads), NORMAL)
+        yield Parameter("relative_bias", (op.relative_offsets, heads), NORMAL)
+    if weights.centre:
+        yield Parameter("centre.weight", (op.relative_offsets, heads, width), NORMAL)
+    if weights.post_convolution:
+        yield Parameter("post_convolution.weight", (heads, *(weights.post_convolution,) * 2), NORMAL)
+    if weights.mix_heads:
+        yield from _projection_rows("mix_heads", heads, heads, bias=True)
+    if weights.pre_convolution:
+        size = (weights.pre_convolution.size,) * 2
+        shape = {"shared": size, "separate": (width, *size), "full": (width, width, *size)}
+        taps = math.prod(size) * (width if weights.pre_convolution.channels == "full" else 1)
+        yield Parameter("pre_convolution.weight", shape[weights.pre_convolution.channels], _init("fan", taps))
+    if weights.output:
+        yield from _projection_rows("output", width, width, weights.bias)
+
+
+def _outlook_rows(op: Connect, weights: Outlook) -> Iterator[Parameter]:
+    """The predicted vector is laid out (kernels, slots of i, slots of j), as in timm's outlook attention."""
+    width = op.source.channels
+    if weights.value:
+        yield from _projection_rows("projection", width, width, weights.bias)
+    yield from _projection_rows("predict", op.kernels * op.neighbours**2, width, bias=True)
+
+
+def _reduction_rows(space: Reduced, width: int) -> Iterator[Parameter]:
+    if space.by == "convolution":
+        init = _init("uniform", width * math.prod(space.ratio))
+        yield Parameter("reduction.weight", (width, width, *space.ratio), init)
+        yield Parameter("reduction.bias", (width,), ZEROS)
+    if space.norm:
+        yield Parameter("reduction.norm.weight", (width,), ONES)
+        yield Parameter("reduction.norm.bias", (width,), ZEROS)
 
 
 def _predictor_rows(op: Connect, weights: Predicted) -> Iterator[Parameter]:

@@ -8,6 +8,7 @@ from functools import cached_property
 from archspec.ir.connect import Op
 from archspec.ir.feature import Feature, Parameter
 from archspec.ir.ops import Residual
+from archspec.ir.streams import Branch, Branches
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,18 @@ class Program:
 
 
 def walk(ops: tuple[Op, ...]) -> Iterator[Op]:
-    """Every op in the order it runs, a residual before what is inside it."""
+    """Every op in the order it runs, one that holds others before what is inside it."""
     for op in ops:
         yield op
-        if isinstance(op, Residual):
-            yield from walk(op.ops)
+        for inner in inside(op):
+            yield from walk(inner)
+
+
+def inside(op: Op) -> tuple[tuple[Op, ...], ...]:
+    """The lists of ops that an op holds: none for most."""
+    if isinstance(op, Residual):
+        return (op.ops,)
+    return tuple(branch.ops for branch in op.branches) if isinstance(op, Branches) else ()
 
 
 def parameter_table(program: Program) -> dict[str, Parameter]:
@@ -50,3 +58,13 @@ def _lines(ops: tuple[Op, ...], with_paths: bool, indent: str = "") -> Iterator[
         yield indent + place + " ".join(word for word in words if word)
         if isinstance(op, Residual):
             yield from _lines(op.ops, with_paths, indent + "  ")
+        elif isinstance(op, Branches):
+            parts = [list(_branch_lines(branch, with_paths, indent + "  ")) for branch in op.branches]
+            # Where the order of the branches means nothing, it is no part of the identity.
+            ordered = sorted(parts) if op.commutes and not with_paths else parts
+            yield from (line for part in ordered for line in part)
+
+
+def _branch_lines(branch: Branch, with_paths: bool, indent: str) -> Iterator[str]:
+    yield f"{indent}branch of {branch.feed} [-> {branch.target}]"
+    yield from _lines(branch.ops, with_paths, indent + "  ")

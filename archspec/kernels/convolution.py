@@ -9,9 +9,19 @@ from torch import Tensor
 
 from archspec import ir
 from archspec.kernels.depthwise import Geometry, depthwise
-from archspec.kernels.shapes import Parameters, channel_bias, channels_first, channels_last, position_bias
+from archspec.kernels.inside import inside_by_channel, inside_mixing
+from archspec.kernels.shapes import (
+    Parameters,
+    across_channels,
+    channel_bias,
+    channels_first,
+    channels_last,
+    position_bias,
+    under_autocast,
+    with_bias,
+)
 from archspec.kernels.sliding import padded
-from archspec.kernels.windows import join, split
+from archspec.kernels.windows import each_window, given, own_offsets
 
 
 def sliding(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
@@ -40,26 +50,24 @@ def sliding_by_channel(op: ir.Connect, parameters: Parameters, x: Tensor, traini
 
 
 def inside_windows(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
-    """Full space or windows, shared over offsets: each window is a small map of its own."""
-    high, wide = op.extent
-    windows = split(op, x)
-    maps = windows.flatten(0, 1).unflatten(1, (high, wide))
-    y = F.conv2d(
-        channels_first(maps),
-        torch_weight(op, parameters["weight"]),
-        channel_bias(op, parameters),
-        padding=(high - 1, wide - 1),
-        groups=op.channel_groups,
-    )
-    y = channels_last(y).flatten(1, 2).unflatten(0, (len(x), -1))
-    return position_bias(op, parameters, join(op, y))
+    """Full space or windows, shared over offsets: what each window reads is a small map of its own."""
+    x, weight = under_autocast(x, torch_weight(op, parameters["weight"]))
+    reads = op.neighbours
+
+    def run(windows: Tensor) -> Tensor:
+        high, wide = given(op, windows)
+        kernels = own_offsets(weight, windows, (high, wide))
+        if op.channels == "separate":
+            return inside_by_channel(windows, kernels.transpose(0, 1), high, wide, reads)
+        y: Tensor = inside_mixing(windows.flatten(0, 1), kernels, high, wide, op.channel_groups, reads)
+        return y.unflatten(0, windows.shape[:2])
+
+    return with_bias(op, parameters, each_window(op, x, run))
 
 
 def torch_weight(op: ir.Connect, weight: Tensor) -> Tensor:
     """The weight as torch wants it, (C', C/g, kh, kw), with kernels that channels share repeated for each."""
     if op.channels == "separate":
-        kernels = weight.unsqueeze(0) if op.share_channels == "all" else weight
+        kernels = across_channels(op, weight)
         return kernels.repeat_interleave(op.target.channels // len(kernels), 0).unsqueeze(1)
-    if op.share_channels == "all":
-        return weight.repeat(op.channel_groups, 1, 1, 1)
-    return weight
+    return weight.repeat(op.channel_groups, 1, 1, 1) if op.share_channels == "all" else weight

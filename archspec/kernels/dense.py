@@ -11,29 +11,29 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from archspec import ir
+from archspec.kernels.products import contract, per_window
+from archspec.kernels.reduced import read as read_windows
 from archspec.kernels.shapes import Parameters, as_map, flat, with_bias
 from archspec.kernels.sliding import surrounded, tap_shifts
-from archspec.kernels.tables import window_numbers
 from archspec.kernels.taps import read
-from archspec.kernels.windows import join, split
+from archspec.kernels.windows import join
 
 
 def point(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
     """A channel matrix per position. weight: (C', C/g, N), or (C'/g, C/g, N) when groups share."""
     equation = "gdcn,bngc->bngd"
-    y = torch.einsum(equation, _by_group(op, parameters), _channels(op, flat(x))).flatten(2)
+    y = contract(equation, _by_group(op, parameters), _channels(op, flat(x))).flatten(2)
     return with_bias(op, parameters, as_map(y, op.target))
 
 
 def in_windows(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
-    """A matrix over positions and channels, per window, for all windows, or for the whole map."""
+    """A matrix over positions and channels, per window, for all windows, or for the whole (or a reduced) map."""
     weight = _by_group(op, parameters)
-    windows = _channels(op, split(op, x))
-    if isinstance(op.space, ir.Window) and op.share_positions == "none":
-        weight = weight[:, :, :, window_numbers(op.space, op.source, x.device)]
-        y = torch.einsum("gdcwij,bwjgc->bwigd", weight, windows)
-    else:
-        y = torch.einsum("gdcij,bwjgc->bwigd", weight, windows)
+    windows = _channels(op, read_windows(op, parameters, x))
+    if op.neighbours == 1 and not isinstance(op.space, ir.Window):
+        return with_bias(op, parameters, as_map(_spread(weight, windows), op.target))
+    by_window = isinstance(op.space, ir.Window) and op.share_positions == "none"
+    y = per_window(op, weight, "gdcwij" if by_window else "gdcij", windows, "jgc", "igd")
     return with_bias(op, parameters, join(op, y.flatten(3)))
 
 
@@ -47,6 +47,15 @@ def sliding(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -
     with torch.autocast(x.device.type, enabled=False):
         y: Tensor = _Taps.apply(laid_out.to(dtype), weight.to(dtype), tap_shifts(space), space.stride)
     return with_bias(op, parameters, y.flatten(3))
+
+
+def _spread(weight: Tensor, windows: Tensor) -> Tensor:
+    """One position read by all, (B, 1, 1, g, c), times (g, d, c, N', 1) -> (B, N', g * d): the way back of a low rank.
+
+    A product for each outgoing channel reads the weights where they lie, 2 to 8 times as fast as in another order.
+    """
+    one = windows[:, 0, 0].transpose(0, 1).unsqueeze(1).expand(-1, weight.shape[1], -1, -1)
+    return torch.bmm(one.flatten(0, 1), weight.squeeze(4).flatten(0, 1)).permute(1, 2, 0)
 
 
 def _by_group(op: ir.Connect, parameters: Parameters) -> Tensor:
@@ -71,7 +80,7 @@ class _Taps(torch.autograd.Function):
         y = x.new_zeros((len(x), *weight.shape[3:5], weight.shape[0], weight.shape[1]))
         for tap in range(weight.shape[5]):
             part = _read(x, tap, shifts, stride, weight)
-            y += torch.einsum("gdchw,bhwgc->bhwgd", weight[..., tap], part)
+            y += contract("gdchw,bhwgc->bhwgd", weight[..., tap], part)
         return y
 
     @staticmethod

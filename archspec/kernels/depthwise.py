@@ -40,10 +40,11 @@ def depthwise(x: Tensor, kernels: Tensor, bias: Tensor | None, geometry: Geometr
         bias = bias if bias is None else bias.to(x.dtype)
         y: Tensor = _Depthwise.apply(x, kernels, bias, geometry)
         return y
-    return _convolve(x, kernels, bias, geometry)
+    return convolve(x, kernels, bias, geometry)
 
 
-def _convolve(x: Tensor, kernels: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+def convolve(x: Tensor, kernels: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    """The same by F.conv2d, with its gradients."""
     channels = x.shape[3] * len(kernels)
     if bias is not None:
         bias = bias.expand(len(kernels), -1).flatten()
@@ -69,7 +70,7 @@ class _Depthwise(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, kernels: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
         ctx.save_for_backward(x, kernels)
         ctx.geometry = geometry
-        return _convolve(x, kernels, bias, geometry)
+        return convolve(x, kernels, bias, geometry)
 
     @staticmethod
     @once_differentiable
@@ -80,6 +81,17 @@ class _Depthwise(torch.autograd.Function):
         gkernels = _kernel_gradient(x, kernels, gy, ctx.geometry) if ctx.needs_input_grad[1] else None
         gbias = gy.sum((0, 1, 2)) if ctx.needs_input_grad[2] else None
         return gx, gkernels, gbias, None
+
+
+def gradients(x: Tensor, kernels: Tensor, gy: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
+    """Gradients of the map and of the kernels."""
+    if x.device.type == "cpu":
+        return _map_gradient(x, kernels, gy, geometry), _kernel_gradient(x, kernels, gy, geometry)
+    folded, gradient = (channels_first(_fold(each, len(kernels))) for each in (x, gy))
+    weight = kernels.flatten(0, 1).unsqueeze(1)
+    moves = (*geometry, False, (0, 0), len(weight), (True, True, False))
+    gx, gweight, _ = torch.ops.aten.convolution_backward(gradient, folded, weight, None, *moves)
+    return _unfold(channels_last(gx), len(x)), gweight.view(kernels.shape)
 
 
 def _map_gradient(x: Tensor, kernels: Tensor, gy: Tensor, geometry: Geometry) -> Tensor:

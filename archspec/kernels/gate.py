@@ -12,7 +12,7 @@ from archspec.kernels.shapes import Parameters, across_channels, as_map, flat, w
 
 def static(op: ir.Connect, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
     """weight: (G,) or (G, N), without the axis G when all channels share."""
-    weight = across_channels(parameters["weight"], op)
+    weight = across_channels(op, parameters["weight"])
     if op.share_positions == "none":
         weight = weight.T
     return _times(op, parameters, x, weight)

@@ -1,10 +1,10 @@
 """A 1x1 convolution: space point, channels full or in groups, offsets, static; (B, H, W, C) -> (B, H, W, C')."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from archspec import ir
+from archspec.kernels.products import contract
 from archspec.kernels.shapes import Parameters, channel_bias, position_bias, with_bias
 
 
@@ -21,5 +21,5 @@ def linear_in_groups(op: ir.Connect, parameters: Parameters, x: Tensor, training
     weight = parameters["weight"]
     if op.share_channels == "all":
         return with_bias(op, parameters, F.linear(x, weight).flatten(-2))
-    y = torch.einsum("gdc,bhwgc->bhwgd", weight.unflatten(0, (groups, -1)), x)
+    y = contract("gdc,bhwgc->bhwgd", weight.unflatten(0, (groups, -1)), x)
     return with_bias(op, parameters, y.flatten(-2))

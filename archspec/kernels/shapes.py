@@ -52,9 +52,18 @@ def position_bias(op: ir.Connect, parameters: Parameters, y: Tensor) -> Tensor:
     return with_bias(op, parameters, y) if op.bias == "positions" else y
 
 
-def across_channels(weight: Tensor, op: ir.Connect) -> Tensor:
-    """Static weights of separate channels, (G, ...) or (...) when all share, as (G, ...): G is 1 when all share."""
-    return weight.unsqueeze(0) if op.share_channels == "all" else weight
+def across_channels(op: ir.Connect, weight: Tensor) -> Tensor:
+    """Static weights of separate channels, normalised if asked, as (G, ...): G is 1 when all channels share."""
+    weight = weight.unsqueeze(0) if op.share_channels == "all" else weight
+    assert isinstance(op.weights, ir.Static)
+    return over_neighbours(op, weight, -1) if op.weights.normalise else weight
+
+
+def over_neighbours(op: ir.Connect, weight: Tensor, last: int) -> Tensor:
+    """Softmax over the K neighbours of a position, which are the axis `last` (from the end), or for a kernel two."""
+    if not isinstance(op.space, ir.Sliding):
+        return weight.softmax(last)
+    return weight.flatten(last - 1, last).softmax(last).view(weight.shape)
 
 
 def under_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -63,3 +72,8 @@ def under_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
     if not torch.is_autocast_enabled(device):
         return tensors
     return tuple(tensor.to(torch.get_autocast_dtype(device)) for tensor in tensors)
+
+
+def wide_enough(x: Tensor) -> Tensor:
+    """Sums of many half-precision terms are made in float32."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

@@ -6,10 +6,11 @@ Tables are no part of a checkpoint. Each is made once and kept, by its sizes and
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from archspec import ir
-from archspec.kernels.windows import cut, padding
+from archspec.kernels.windows import cut, cut_surrounded, surround
 
 # Far below any logit, and finite in float16: a row with nothing to read gives numbers that are dropped, not NaN.
 MASKED = -30000.0
@@ -38,65 +39,89 @@ def _table(build: Callable[..., Tensor], *sizes: object, device: torch.device) -
     return _kept[key]
 
 
-def window_numbers(space: ir.Window, source: ir.Feature, device: torch.device) -> Tensor:
-    """Which window of the wrapped grid each window of `split` belongs to: the pieces before the map to the last."""
-    return _table(_window_numbers, space, source, device=device)
-
-
 def offset_index(extent: ir.Pair, device: torch.device) -> Tensor:
     """(K, K): for slots i and j, the number of the offset j - i in a table of (2h-1, 2w-1) offsets."""
-    return _table(_offset_index, extent, device=device)
+    return _table(_offset_index, extent, (0, 0), (extent[0] - 1, extent[1] - 1), device=device)
+
+
+def offsets_of(op: ir.Connect, device: torch.device) -> Tensor:
+    """(K, R): for the slot i of a position and the slot j of what it reads, the number of the offset j - i.
+
+    Of a table with op.offsets, which may hold more than this map needs. That of i - j is its last number less this.
+    """
+    halo = op.space.halo if isinstance(op.space, ir.Window) else (0, 0)
+    return _table(_offset_index, op.extent, halo, op.farthest, device=device)
+
+
+def cross_offsets(source: ir.Feature, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(W, W) and (H, H): the numbers of the offsets j - i in a row, and in a column, of a table over a cross.
+
+    A column leaves out the position itself, which the row has read: its number there is one past the table's end.
+    """
+    height, width = source.height, source.width
+    rows = _table(_offset_index, (1, width), (0, 0), (0, width - 1), device=device)
+    return rows, _table(_column_offsets, height, width, device=device)
 
 
 def wrap_mask(space: ir.Window, source: ir.Feature, device: torch.device) -> Tensor | None:
-    """(windows, 1, K, K): 0 where slot i may read slot j in the wrapped grid, MASKED elsewhere; None if all may."""
+    """(windows, 1, K, R): 0 where slot i may read slot j in the wrapped grid, MASKED elsewhere; None if all may."""
     if space.shift == (0, 0) and not space.masked:
         return None
     return _table(_wrap_mask, space, source, device=device)
 
 
-def at_offsets(table: Tensor, axis: int, extent: ir.Pair) -> Tensor:
-    """A table with one axis of offsets j - i, laid out with two axes (K, K) in its place."""
-    index = offset_index(extent, table.device)
-    laid_out: Tensor = table.index_select(axis, index.flatten()).unflatten(axis, index.shape)
-    return laid_out
+def wrapped(op: ir.Connect, like: Tensor) -> Tensor | None:
+    """(windows, K, K) in the type of a tensor: 1 where the shift lets slot i read slot j, 0 elsewhere; None: anywhere.
+
+    Padded positions take part: weights that are not attention are never masked by them.
+    """
+    if not isinstance(op.space, ir.Window) or op.space.shift == (0, 0):
+        return None
+    return _table(_wrapped, op.space, op.source, device=like.device).to(like.dtype)
 
 
-def _window_numbers(space: ir.Window, source: ir.Feature) -> Tensor:
-    rows, columns = (
-        torch.arange(-1 if shift else 0, count) % count
-        for count, shift in zip(space.grid(source), space.shift, strict=True)
-    )
-    # With a shift the padded map may end before the last window of the wrapped grid does.
-    pads = padding(space, source)
-    tall = (source.height + pads[4] + pads[5]) // space.size[0]
-    wide = (source.width + pads[2] + pads[3]) // space.size[1]
-    return (rows[:tall, None] * space.grid(source)[1] + columns[None, :wide]).flatten()
+def at_offsets(op: ir.Connect, table: Tensor, axis: int) -> Tensor:
+    """A table with one axis of offsets j - i, laid out with two axes (K, R) in its place."""
+    return laid_out(table, axis, offsets_of(op, table.device))
 
 
-def _offset_index(extent: ir.Pair) -> Tensor:
-    height, width = extent
-    rows, columns = torch.arange(height), torch.arange(width)
-    down = rows[None, :] - rows[:, None] + height - 1
-    across = columns[None, :] - columns[:, None] + width - 1
-    index = down[:, None, :, None] * (2 * width - 1) + across[None, :, None, :]
-    return index.reshape(height * width, height * width)
+def laid_out(table: Tensor, axis: int, index: Tensor) -> Tensor:
+    """A table with the axes of `index` in the place of the one that it numbers."""
+    result: Tensor = table.index_select(axis, index.flatten()).unflatten(axis, index.shape)
+    return result
+
+
+def _offset_index(extent: ir.Pair, halo: ir.Pair, farthest: ir.Pair) -> Tensor:
+    along = []
+    for size, beyond, most in zip(extent, halo, farthest, strict=True):
+        along.append(torch.arange(-beyond, size + beyond)[None, :] - torch.arange(size)[:, None] + most)
+    index = along[0][:, None, :, None] * (2 * farthest[1] + 1) + along[1][None, :, None, :]
+    return index.flatten(2, 3).flatten(0, 1)
+
+
+def _column_offsets(height: int, width: int) -> Tensor:
+    offset = torch.arange(height)[None, :] - torch.arange(height)[:, None]
+    number = 2 * width - 1 + offset + height - 1 - (offset > 0).long()
+    return number.masked_fill(offset == 0, 2 * width + 2 * height - 3)
 
 
 def _wrap_mask(space: ir.Window, source: ir.Feature) -> Tensor:
-    sides = []  # of every position of the padded map, wrapped: which part of the wrap it is of, and if it exists
-    lengths = zip(space.padded(source), (source.height, source.width), space.shift, strict=True)
-    for length, extent, shift in lengths:
-        position = (torch.arange(length) + shift) % length
-        sides.append((position < shift, position < extent))
-    (down, exists_down), (across, exists_across) = sides
-    parts = _by_window(down[:, None] * 2 + across[None, :], space)
-    reads = parts[:, :, None] == parts[:, None, :]
-    if space.masked:
-        reads &= _by_window(exists_down[:, None] & exists_across[None, :], space)[:, None, :]
-    return torch.where(reads, 0.0, MASKED).unsqueeze(1)
+    """What wraps apart, and what stands beyond the map where it is masked; nothing wraps with a halo or interlaced."""
+    exists = torch.ones(1, source.height, source.width, 1, dtype=torch.bool)
+    if space.halo != (0, 0):
+        there = cut_surrounded(space, surround(space, source, exists))
+    else:
+        height, width = space.padded(source)
+        whole = F.pad(exists, (0, 0, 0, width - source.width, 0, height - source.height))
+        there = cut(whole.roll((-space.shift[0], -space.shift[1]), (1, 2)), space.size, space.interlaced)
+    reads = there[0, :, None, :, 0].expand(-1, space.positions, -1) if space.masked else torch.ones(1, 1, 1)
+    if space.shift != (0, 0):
+        reads = reads * _wrapped(space, source)
+    return torch.where(reads.bool(), 0.0, MASKED).unsqueeze(1)
 
 
-def _by_window(x: Tensor, space: ir.Window) -> Tensor:
-    """(H, W) -> (windows, K)."""
-    return cut(x[None, :, :, None], space.size)[0, :, :, 0]
+def _wrapped(space: ir.Window, source: ir.Feature) -> Tensor:
+    (height, width), (down, across) = space.padded(source), space.shift
+    sides = (torch.arange(height) < down)[:, None] * 2 + (torch.arange(width) < across)[None, :]
+    parts = cut(sides.roll((-down, -across), (0, 1))[None, :, :, None], space.size)[0, :, :, 0]
+    return (parts[:, :, None] == parts[:, None, :]).float()

@@ -10,8 +10,9 @@ A connection layer y = W x is three functions, one file each, and nothing else d
 are checked against is written once, generically, and apart from them. It takes the longest way on purpose.
 """
 
+from archspec.reference.connection import dense
 from archspec.reference.connectivity import channel_support, support, support_count
-from archspec.reference.network import apply, dense, layout, run
+from archspec.reference.network import apply, layout, run
 from archspec.reference.sharing import channel_tie, tie, tie_count
 from archspec.reference.weights import values
 

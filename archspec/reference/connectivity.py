@@ -3,7 +3,8 @@
 An entry of W joins output position i and channel d to input position j and channel c. It exists when i may
 read j (`reads`) and d may read c (`mixes`): W's support is the product of the two.
 
-Legend: N outgoing, M incoming positions (with the padding of a window); C channels (C' outgoing).
+Legend: N outgoing, M incoming positions (with the padding of a window, or those of a reduced map); C channels
+(C' outgoing).
 """
 
 import math
@@ -13,12 +14,12 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from archspec.ir import Connect, Feature, Full, Pair, Point, Sliding, Space, Window
+from archspec.ir import Connect, Cross, Feature, Outlook, Pair, Point, Reduced, Sliding, Space, Window
 
 
 @dataclass(frozen=True)
 class Position:
-    """One position of a map. A class token stands nowhere on it; padding stands beyond its end."""
+    """One position of a map. A class token stands nowhere on it; padding stands beyond its border."""
 
     number: int
     row: int
@@ -38,21 +39,25 @@ class Place:
 
 def outgoing(target: Feature) -> list[Position]:
     """The positions of y, in order."""
-    return _positions(target, target.height, target.width)
+    return _positions(target, (0, 0), (target.height, target.width))
 
 
 def incoming(space: Space, source: Feature) -> list[Position]:
-    """The positions that y may read, in order: those of x, or of x padded to whole windows."""
+    """The positions that y may read, in order: those of x, of x padded to whole windows, or of a smaller map."""
     if isinstance(space, Window):
-        return _positions(source, *space.padded(source))
-    return _positions(source, source.height, source.width)
+        height, width = space.padded(source)
+        down, across = space.halo
+        return _positions(source, (-down, -across), (height + down, width + across))
+    if isinstance(space, Reduced):
+        return outgoing(space.map(source))
+    return outgoing(source)
 
 
-def _positions(feature: Feature, height: int, width: int) -> list[Position]:
+def _positions(feature: Feature, start: Pair, end: Pair) -> list[Position]:
     positions = [Position(number, -1, -1, token=True) for number in range(feature.class_tokens)]
-    for row in range(height):
-        for column in range(width):
-            padding = row >= feature.height or column >= feature.width
+    for row in range(start[0], end[0]):
+        for column in range(start[1], end[1]):
+            padding = not (0 <= row < feature.height and 0 <= column < feature.width)
             positions.append(Position(len(positions), row, column, padding=padding))
     return positions
 
@@ -61,14 +66,29 @@ def reads(space: Space, source: Feature, i: Position, j: Position) -> bool:
     """Whether output position i may read input position j."""
     if isinstance(space, Point):
         return i.number == j.number
-    if isinstance(space, Full):
-        return True
+    if isinstance(space, Cross):
+        return i.row == j.row or i.column == j.column
     if isinstance(space, Sliding):
         return tap(space, i, j) is not None
-    if space.masked and j.padding:
-        return False
-    here, there = place(space, source, i), place(space, source, j)
-    return here.window == there.window and here.wrapped == there.wrapped
+    if isinstance(space, Window):
+        return seen_at(space, source, i, j) is not None and not (space.masked and j.padding)
+    return True
+
+
+def windows_of(weights: Outlook, space: Sliding, source: Feature, position: Position) -> dict[int, int]:
+    """The windows of outlook weights that hold a position, and its slot in each.
+
+    A window begins half its size before its centre, which is at stride * its number, per axis.
+    """
+    rows, columns = weights.grid(source)
+    found = {}
+    for row in range(rows):
+        down = position.row - weights.stride[0] * row + space.size[0] // 2
+        for column in range(columns):
+            right = position.column - weights.stride[1] * column + space.size[1] // 2
+            if 0 <= down < space.size[0] and 0 <= right < space.size[1]:
+                found[row * columns + column] = down * space.size[1] + right
+    return found
 
 
 def tap(space: Sliding, i: Position, j: Position) -> Pair | None:
@@ -87,23 +107,31 @@ def tap(space: Sliding, i: Position, j: Position) -> Pair | None:
 
 
 def place(space: Window, source: Feature, position: Position) -> Place:
-    """Where a position stands in the grid of windows, which is moved by the shift and wraps at the end."""
+    """Where a position stands in the grid of windows, which is moved by the shift and wraps at the end.
+
+    Interlaced windows take every so-many-th position: the window is what remains, the slot how often it fits.
+    """
     numbers, slots, wrapped = [], [], []
     for axis, p in enumerate((position.row, position.column)):
         size, shift, length = space.size[axis], space.shift[axis], space.padded(source)[axis]
         moved = (p - shift) % length
-        numbers.append(moved // size)
-        slots.append(moved % size)
+        step = length // size
+        numbers.append(moved % step if space.interlaced else moved // size)
+        slots.append(moved // step if space.interlaced else moved % size)
         wrapped.append(p < shift)
     across = space.grid(source)[1]
     return Place(numbers[0] * across + numbers[1], (slots[0], slots[1]), (wrapped[0], wrapped[1]))
 
 
-def slot(space: Space, source: Feature, position: Position) -> Pair:
-    """Row and column inside the area whose positions read each other: the window, or the whole map."""
-    if isinstance(space, Window):
-        return place(space, source, position).slot
-    return position.row, position.column
+def seen_at(space: Window, source: Feature, i: Position, j: Position) -> Pair | None:
+    """The slot in which i's window sees j (a halo's slots begin before 0 and end past the size), or None."""
+    here = place(space, source, i)
+    if space.halo == (0, 0):
+        there = place(space, source, j)
+        return there.slot if here.window == there.window and here.wrapped == there.wrapped else None
+    slots = j.row - (i.row - here.slot[0]), j.column - (i.column - here.slot[1])
+    inside = all(-halo <= p < size + halo for p, size, halo in zip(slots, space.size, space.halo, strict=True))
+    return slots if inside else None
 
 
 def mixes(op: Connect, d: int, c: int) -> bool:
@@ -120,11 +148,14 @@ def group(op: Connect, channel: int, width: int) -> int:
 
 def support(op: Connect) -> Tensor:
     """Which position pairs are joined: bool (N, M). Do not write into the result."""
-    return _support(op.space, op.source, op.target)
+    return _support(op.space, op.source, op.target, op.weights if isinstance(op.weights, Outlook) else None)
 
 
 @lru_cache(maxsize=256)
-def _support(space: Space, source: Feature, target: Feature) -> Tensor:
+def _support(space: Space, source: Feature, target: Feature, outlook: Outlook | None) -> Tensor:
+    if outlook is not None and isinstance(space, Sliding):
+        held = [set(windows_of(outlook, space, source, position)) for position in outgoing(source)]
+        return torch.tensor([[bool(here & there) for there in held] for here in held])
     read = incoming(space, source)
     return torch.tensor([[reads(space, source, i, j) for j in read] for i in outgoing(target)])
 
@@ -138,7 +169,7 @@ def channel_support(op: Connect) -> Tensor:
 
 @lru_cache(maxsize=256)
 def existing(op: Connect) -> Tensor:
-    """Which incoming positions are positions of x and no padding: bool (M,). Do not write into it."""
+    """Which incoming positions are no padding: bool (M,). Do not write into it."""
     return torch.tensor([not j.padding for j in incoming(op.space, op.source)])
 
 

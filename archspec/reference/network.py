@@ -10,40 +10,14 @@ import torch
 from torch import Tensor
 
 from archspec import ir
-from archspec.ir import Attention, Connect, Feature, Op, Program, Static
-from archspec.reference.connectivity import support
-from archspec.reference.pointwise import Parameters, activation, batch_norm, layer_norm
-from archspec.reference.sharing import ABSENT, channel_tie, tie
-from archspec.reference.weights import pad, project, values
+from archspec.ir import Branches, Connect, Feature, Op, Program
+from archspec.reference.connection import connect
+from archspec.reference.pointwise import Parameters
+from archspec.reference.steps import drop_path as drop_path
+from archspec.reference.steps import step
 
-
-def dense(op: Connect, parameters: Parameters, x: Tensor, training: bool = False) -> Tensor:
-    """The connection matrix W of an op for features x (B, H, W, C), in full.
-
-    Returns (N, C', M, C); or, for separate channels, (C, N, M). Weights that depend on x have B before.
-    M counts the padding of windows, row-major over the padded map.
-    """
-    found = values(op, parameters, x.flatten(1, 2), training)
-    joined, index, channels = (table.to(x.device) for table in (support(op), tie(op), channel_tie(op)))
-    if op.channels == "separate":
-        joined, index, channels = joined[None], index[None], channels.diagonal()[:, None, None]
-        outgoing = torch.arange(len(support(op)), device=x.device)[None, :, None]
-    else:
-        joined, index = joined[:, None, :, None], index[:, None, :, None]
-        channels = channels[None, :, None, :]
-        joined = joined & (channels != ABSENT)
-        outgoing = torch.arange(len(support(op)), device=x.device)[:, None, None, None]
-    # The number of each entry's value. Where there is no entry any will do, for it is multiplied by zero.
-    places, kernels, positions = found.shape[1:]
-    number = ((outgoing % places) * kernels + channels.clamp(min=0)) * positions + index.clamp(min=0)
-    matrix = _take(found, number) * joined
-    return matrix[0] if isinstance(op.weights, Static) else matrix
-
-
-def _take(found: Tensor, number: Tensor) -> Tensor:
-    """found (B, ...) at these flat numbers: (B, *number.shape)."""
-    every = number.reshape(1, -1).expand(len(found), -1)
-    return found.flatten(1).gather(1, every).reshape(len(found), *number.shape)
+# One map, or as many as there are streams.
+Maps = Tensor | tuple[Tensor, ...]
 
 
 def apply(op: Op, parameters: Parameters, x: Tensor, training: bool = False) -> Tensor:
@@ -51,9 +25,10 @@ def apply(op: Op, parameters: Parameters, x: Tensor, training: bool = False) -> 
 
     x is (B, H, W, C), or (B, 1, T + H * W, C) with class tokens; y has the layout of `op.target`.
     """
-    if isinstance(op, ir.Residual):
-        raise ValueError(f"{op.path}: a residual branch has no parameters of its own: use run")
-    y = _positionwise(op, parameters, x.flatten(1, 2), training)
+    if ir.inside(op):
+        raise ValueError(f"{op.path}: an op that holds others has no parameters of its own: use run")
+    one = connect if isinstance(op, Connect) else step
+    y = one(op, parameters, x.flatten(1, 2), training)  # type: ignore[arg-type]  # told apart a line above
     return y.reshape(x.shape[0], *layout(op.target))
 
 
@@ -66,94 +41,61 @@ def layout(feature: Feature) -> tuple[int, int, int]:
 
 def run(program: Program, parameters: Parameters, images: Tensor, training: bool = False) -> Tensor:
     """Logits (B, classes) of images (B, channels, H, W). Parameters are named by `ir.parameter_table`."""
-    x = images.permute(0, 2, 3, 1)
-    return run_ops(program.ops, parameters, x, training).flatten(1)
+    x = run_ops(program.ops, parameters, images.permute(0, 2, 3, 1), training)
+    assert isinstance(x, Tensor)
+    return x.flatten(1)
 
 
-def run_ops(ops: tuple[Op, ...], parameters: Parameters, x: Tensor, training: bool) -> Tensor:
+def run_ops(ops: tuple[Op, ...], parameters: Parameters, x: Maps, training: bool) -> Maps:
     """Ops one after the other."""
     for op in ops:
+        if isinstance(op, Branches):
+            x = _branches(op, parameters, x, training)
+            continue
+        assert isinstance(x, Tensor)
         if isinstance(op, ir.Residual):
-            x = x + run_ops(op.ops, parameters, x, training)
+            y = run_ops(op.ops, parameters, x, training)
+            assert isinstance(y, Tensor)
+            x = x + y
         else:
             own = {row.name: parameters[f"{op.path}.{row.name}"] for row in op.parameters}
             x = apply(op, own, x, training)
     return x
 
 
-def _positionwise(op: Op, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
-    """x and y as (B, N, C)."""
-    if isinstance(op, Connect):
-        return _connect(op, parameters, x, training)
-    if isinstance(op, ir.Norm):
-        return _norm(op, parameters, x, training)
-    if isinstance(op, ir.Activation):
-        return activation(op.kind, x)
-    if isinstance(op, ir.Scale):
-        return x * parameters["weight"]
-    if isinstance(op, ir.DropPath):
-        return drop_path(op, x, training)
-    if isinstance(op, ir.ClassToken):
-        token = parameters["weight"].expand(x.shape[0], 1, -1)
-        return torch.cat([token, x], dim=1)
-    if isinstance(op, ir.PositionEmbedding):
-        return x + parameters["weight"]
-    if isinstance(op, ir.Gather):
-        return _gather(op, x)
-    if isinstance(op, ir.Pool):
-        tokens = op.source.class_tokens
-        return x[:, :1] if op.kind == "class_token" else x[:, tokens:].mean(dim=1, keepdim=True)
-    raise ValueError(f"the oracle does not know {type(op).__name__}")
+def _branches(op: Branches, parameters: Parameters, x: Maps, training: bool) -> Maps:
+    results: list[Tensor] = []
+    for branch in op.branches:
+        taken = _fed(branch.feed, x)
+        if op.cascade and results and branch.ops:
+            assert isinstance(taken, Tensor)
+            taken = taken + results[-1]
+        result = run_ops(branch.ops, parameters, taken, training)
+        assert isinstance(result, Tensor)
+        results.append(result)
+    if op.join == "streams":
+        return tuple(results)
+    assert isinstance(op.target, Feature)
+    return _joined(op.join, results, op.target)
 
 
-def _connect(op: Connect, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
-    matrix = dense(op, parameters, x[:, None], training)
-    read = pad(op, x)
-    if isinstance(op.weights, Attention) and op.weights.value:
-        read = project(op, parameters, read, 2)
-    sample = "" if isinstance(op.weights, Static) else "b"
-    entries = "cij" if op.channels == "separate" else "idjc"
-    result = "bic" if op.channels == "separate" else "bid"
-    y = torch.einsum(f"{sample}{entries},bjc->{result}", matrix, read)
-    if op.bias == "channels":
-        y = y + parameters["bias"]
-    if op.bias == "positions":
-        y = y + parameters["bias"][:, None]
-    return y
+def _fed(feed: ir.Feed, x: Maps) -> Maps:
+    if isinstance(feed, ir.Stream):
+        return x[feed.index] if isinstance(x, tuple) else x
+    if isinstance(feed, ir.Channels):
+        assert isinstance(x, Tensor)
+        return x[..., feed.start : feed.stop]
+    return x
 
 
-def _norm(op: ir.Norm, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
-    if op.kind == "layer":
-        return layer_norm(x, parameters, op.eps)
-    if op.kind == "batch":
-        return batch_norm(x, parameters, "", op.eps, training)
-    return x * parameters["weight"] + parameters["bias"]
-
-
-def drop_path(op: ir.DropPath, x: Tensor, training: bool, keep: Tensor | None = None) -> Tensor:
-    """While training, drop samples of x (B, N, C) and divide the others by the share kept on average.
-
-    `keep` (B,) says which samples stay; left out, each stays with probability 1 - rate.
-    """
-    if not training or not op.rate:
-        return x
-    if keep is None:
-        keep = torch.rand(x.shape[0], device=x.device) >= op.rate
-    return x * keep[:, None, None].to(x.dtype) / (1 - op.rate)
-
-
-def _gather(op: ir.Gather, x: Tensor) -> Tensor:
-    """Channel (column * size + row) * C + c of a patch is channel c at that row and column of it."""
-    source, target, size = op.source, op.target, op.size
-    y = []
-    for row in range(target.height):
-        for column in range(target.width):
-            parts = []
-            for right in range(size):
-                for down in range(size):
-                    i, j = row * size + down, column * size + right
-                    inside = i < source.height and j < source.width
-                    there = x[:, i * source.width + j] if inside else torch.zeros_like(x[:, 0])
-                    parts.append(there)
-            y.append(torch.cat(parts, dim=-1))
-    return torch.stack(y, dim=1)
+def _joined(join: str, results: list[Tensor], target: Feature) -> Tensor:
+    first, *others = results
+    if join == "concat":
+        return torch.cat(results, dim=-1)
+    if join == "tokens":
+        (whole,) = others
+        positions = torch.cat([first.flatten(1, 2), whole.flatten(1, 2)], dim=1)
+        return positions.reshape(len(first), *layout(target))
+    for other in others:
+        first = first + other if join == "sum" else first * other
+    return first

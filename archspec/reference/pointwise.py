@@ -19,6 +19,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": lambda x: 1 - 2 / (1 + torch.exp(2 * x)),
     "sigmoid": lambda x: 1 / (1 + torch.exp(-x)),
     "hardswish": lambda x: x * torch.clamp(x + 3, 0, 6) / 6,
+    "relu6": lambda x: torch.clamp(x, 0, 6),
 }
 
 
@@ -27,11 +28,11 @@ def activation(kind: str, x: Tensor) -> Tensor:
     return ACTIVATIONS[kind](x)
 
 
-def layer_norm(x: Tensor, parameters: Parameters, eps: float) -> Tensor:
+def layer_norm(x: Tensor, parameters: Parameters, eps: float, prefix: str = "") -> Tensor:
     """Over the channels of each position of x (B, N, C)."""
     mean = x.mean(dim=-1, keepdim=True)
     variance = ((x - mean) ** 2).mean(dim=-1, keepdim=True)
-    return (x - mean) / torch.sqrt(variance + eps) * parameters["weight"] + parameters["bias"]
+    return (x - mean) / torch.sqrt(variance + eps) * parameters[f"{prefix}weight"] + parameters[f"{prefix}bias"]
 
 
 def batch_norm(x: Tensor, parameters: Parameters, prefix: str, eps: float, training: bool) -> Tensor:

@@ -12,7 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from archspec.ir import Attention, Connect, Pair, Point, Predicted, Sliding, Window
+from archspec.ir import Attention, Connect, Cross, Outlook, Pair, Point, Predicted, Sliding, Window
 from archspec.reference.connectivity import (
     Position,
     channel_support,
@@ -21,7 +21,7 @@ from archspec.reference.connectivity import (
     incoming,
     outgoing,
     place,
-    slot,
+    seen_at,
     support,
     tap,
 )
@@ -33,13 +33,13 @@ ABSENT = -1
 def position_index(op: Connect, i: Position, j: Position) -> Index:
     """The position part of the tie index of an entry that exists.
 
-    Local weights and attention are predicted at i, so for them the index only says which of i's values: its
-    neighbour (local, an index into `op.position_shape`) or j itself (attention, one of the M incoming).
+    Local weights, attention and outlook are predicted at i, so for them the index only says which of i's values: its
+    neighbour (local, an index into `op.position_shape`) or j itself (one of the M incoming).
     """
-    if isinstance(op.weights, Attention):
+    if isinstance(op.weights, Attention | Outlook):
         return (j.number,)
     if isinstance(op.weights, Predicted) and op.weights.source == "local":
-        return (_neighbour(op, i, j),)
+        return (neighbour(op, i, j),)
     if op.share_positions == "offsets":
         return _offset(op, i, j)
     if isinstance(op.space, Point):
@@ -47,21 +47,33 @@ def position_index(op: Connect, i: Position, j: Position) -> Index:
     if isinstance(op.space, Sliding):
         return (i.number, *_tap(op.space, i, j))
     if isinstance(op.space, Window):
-        here, there = place(op.space, op.source, i), place(op.space, op.source, j)
-        slots = _flat(here.slot, op.space.size), _flat(there.slot, op.space.size)
+        here = place(op.space, op.source, i)
+        slots = _flat(here.slot, op.space.size), neighbour(op, i, j)
         return slots if op.share_positions == "windows" else (here.window, *slots)
-    return i.number, j.number
+    return i.number, neighbour(op, i, j)
 
 
-def _neighbour(op: Connect, i: Position, j: Position) -> int:
+def neighbour(op: Connect, i: Position, j: Position) -> int:
     """Which of the K positions that i may read is j."""
     if isinstance(op.space, Point):
         return 0
     if isinstance(op.space, Sliding):
         return _flat(_tap(op.space, i, j), op.space.size)
     if isinstance(op.space, Window):
-        return _flat(place(op.space, op.source, j).slot, op.space.size)
+        seen, halo = _seen(op.space, op, i, j), op.space.halo
+        return _flat((seen[0] + halo[0], seen[1] + halo[1]), op.space.reach)
+    if isinstance(op.space, Cross):
+        # The row from left to right, itself among it; then the rest of the column from the top down.
+        return j.column if j.row == i.row else op.source.width + j.row - (j.row > i.row)
     return j.number
+
+
+def _difference(op: Connect, i: Position, j: Position) -> Pair:
+    """j - i, in rows and columns of the map, or of the window where that is what both stand in."""
+    if isinstance(op.space, Window):
+        here, there = place(op.space, op.source, i).slot, _seen(op.space, op, i, j)
+        return there[0] - here[0], there[1] - here[1]
+    return j.row - i.row, j.column - i.column
 
 
 def _offset(op: Connect, i: Position, j: Position) -> Index:
@@ -70,20 +82,36 @@ def _offset(op: Connect, i: Position, j: Position) -> Index:
         return ()
     if isinstance(op.space, Sliding):
         return _tap(op.space, i, j)
-    here, there = slot(op.space, op.source, i), slot(op.space, op.source, j)
-    return there[0] - here[0] + op.extent[0] - 1, there[1] - here[1] + op.extent[1] - 1
+    return _table_index(op, *_difference(op, i, j))
 
 
 def relative_index(op: Connect, i: Position, j: Position) -> int:
     """The row of the relative bias for query i and key j: offsets are query minus key, as in Swin's code."""
-    here, there = slot(op.space, op.source, i), slot(op.space, op.source, j)
-    rows, columns = here[0] - there[0] + op.extent[0] - 1, here[1] - there[1] + op.extent[1] - 1
-    return rows * (2 * op.extent[1] - 1) + columns
+    if isinstance(op.space, Sliding):
+        return neighbour(op, i, j)
+    rows, columns = _difference(op, i, j)
+    index = _table_index(op, -rows, -columns)
+    return index[0] if len(index) == 1 else index[0] * op.offsets[1] + index[1]
+
+
+def _table_index(op: Connect, rows: int, columns: int) -> Index:
+    """Where a table over offsets holds this one; that of a cross lists row offsets, then column offsets but zero."""
+    farthest = op.farthest
+    if not isinstance(op.space, Cross):
+        return rows + farthest[0], columns + farthest[1]
+    if rows == 0:
+        return (columns + farthest[1],)
+    return (op.offsets[1] + rows + farthest[0] - (rows > 0),)
 
 
 def relative_indices(op: Connect) -> Tensor:
     """The row of the relative bias of each entry: int (N, M), 0 where there is no entry."""
     return _per_entry(op, lambda i, j: relative_index(op, i, j), 0)
+
+
+def neighbour_indices(op: Connect) -> Tensor:
+    """Which of the K positions that i may read is j, for each entry: int (N, M), K where there is no entry."""
+    return _per_entry(op, lambda i, j: neighbour(op, i, j), op.neighbours)
 
 
 def _per_entry(op: Connect, number: Callable[[Position, Position], int], absent: int) -> Tensor:
@@ -109,6 +137,13 @@ def _tap(space: Sliding, i: Position, j: Position) -> Pair:
     return found
 
 
+def _seen(space: Window, op: Connect, i: Position, j: Position) -> Pair:
+    found = seen_at(space, op.source, i, j)
+    if found is None:
+        raise ValueError(f"{i} does not read {j}")
+    return found
+
+
 def _flat(index: Index, shape: Index) -> int:
     """The row-major number of an index, which must lie inside the shape."""
     if len(index) != len(shape) or not all(0 <= n < size for n, size in zip(index, shape, strict=True)):
@@ -121,7 +156,7 @@ def _flat(index: Index, shape: Index) -> int:
 
 def values_shape(op: Connect) -> Index:
     """The shape that the position part of the tie index points into."""
-    return (len(existing(op)),) if isinstance(op.weights, Attention) else op.position_shape
+    return (len(existing(op)),) if isinstance(op.weights, Attention | Outlook) else op.position_shape
 
 
 @lru_cache(maxsize=256)

@@ -1,15 +1,15 @@
-"""The three axes of a connection layer as written in YAML: connectivity, sharing, weights (strict models, no torch).
+"""Two axes of a connection layer as written in YAML: connectivity and sharing (strict models, no torch).
 
 y = W x, and a layer is three choices about W (arXiv 2106.04263, Table 1 and Appendix A):
 
     connectivity   which entries exist       space (which positions) times channels (which channels)
     sharing        which entries are equal   over positions times over channels
-    weights        where values come from    parameters (static) or a function of x (pooled, local, attention)
+    weights        where values come from    parameters or a function of x: archspec.schema.weights
 """
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag
+from pydantic import BaseModel, Discriminator, Field, Tag
 
 from archspec.schema.base import FROM_LIST, Strict
 
@@ -22,7 +22,7 @@ Width = Annotated[int, Field(ge=1, le=MAXIMUM_WIDTH)]
 Size = Extent | Annotated[tuple[Extent, Extent], FROM_LIST]
 Offset = Annotated[int, Field(ge=0, le=MAXIMUM_SIZE)]
 Shift = Offset | Annotated[tuple[Offset, Offset], FROM_LIST]
-ActivationName = Literal["relu", "gelu", "silu", "tanh", "sigmoid", "hardswish"]
+ActivationName = Literal["relu", "gelu", "silu", "tanh", "sigmoid", "hardswish", "relu6"]
 InitName = Literal["normal", "fan", "uniform"]
 
 
@@ -40,6 +40,12 @@ def key_of(value: Any) -> str | None:
 
 # A choice is written as a bare word (`full`) or as a mapping with one key (`{sliding: 7}`).
 BY_KEY = Discriminator(key_of)
+
+
+def by_key_or_word(*words: str) -> Discriminator:
+    """As BY_KEY, where these words are written bare and with options: `full` is `<bare full>`."""
+    bare = {word: f"<bare {word}>" for word in words}
+    return Discriminator(lambda value: bare.get(value) or key_of(value) if isinstance(value, str) else key_of(value))
 
 
 class SlidingOptions(Strict):
@@ -64,6 +70,38 @@ class WindowOptions(Strict):
     code), `masked` leaves them out of the softmax."""
 
 
+class HaloOptions(Strict):
+    """Non-overlapping windows that also read `halo` positions beyond each side (HaloNet, arXiv 2103.12731)."""
+
+    size: Size
+    halo: Shift
+    padding: Literal["zeros", "masked"] = "zeros"
+    """What lies beyond the map: `zeros` take part as keys, `masked` leaves them out of the softmax."""
+
+
+class GridOptions(Strict):
+    """A window is every so-many-th position: size x size of them, spread over the whole map (arXiv 1907.12273)."""
+
+    size: Size
+    padding: Literal["zeros", "masked"] = "zeros"
+    """As for a window: when the size does not divide the map."""
+
+
+class ReductionOptions(Strict):
+    """Every position reads all of a map that is `ratio` times smaller in each direction (PVT, arXiv 2102.12122)."""
+
+    ratio: Size
+    by: Literal["convolution", "mean"] = "convolution"
+    norm: Literal["layer", "none"] = "layer"
+
+
+class FullOptions(Strict):
+    """Every position reads every position; tables over offsets hold maps up to `largest`, so that a network runs at
+    smaller sizes with the same parameters (they use the centre of the table)."""
+
+    largest: Size
+
+
 class Sliding(Strict):
     sliding: Size | SlidingOptions
 
@@ -80,6 +118,30 @@ class Window(Strict):
         return self.window if isinstance(self.window, WindowOptions) else WindowOptions(size=self.window)
 
 
+class Halo(Strict):
+    halo: HaloOptions
+
+
+class Grid(Strict):
+    grid: Size | GridOptions
+
+    @property
+    def options(self) -> GridOptions:
+        return self.grid if isinstance(self.grid, GridOptions) else GridOptions(size=self.grid)
+
+
+class PooledSpace(Strict):
+    pooled: Size | ReductionOptions
+
+    @property
+    def options(self) -> ReductionOptions:
+        return self.pooled if isinstance(self.pooled, ReductionOptions) else ReductionOptions(ratio=self.pooled)
+
+
+class Full(Strict):
+    full: FullOptions
+
+
 class Groups(Strict):
     """So many groups, whatever the width."""
 
@@ -94,10 +156,15 @@ class GroupWidth(Strict):
 
 Space = Annotated[
     Annotated[Literal["point"], Tag("<point>")]
-    | Annotated[Literal["full"], Tag("<full>")]
+    | Annotated[Literal["full"], Tag("<bare full>")]
+    | Annotated[Full, Tag("<full>")]
+    | Annotated[Literal["cross"], Tag("<cross>")]
     | Annotated[Sliding, Tag("<sliding>")]
-    | Annotated[Window, Tag("<window>")],
-    BY_KEY,
+    | Annotated[Window, Tag("<window>")]
+    | Annotated[Halo, Tag("<halo>")]
+    | Annotated[Grid, Tag("<grid>")]
+    | Annotated[PooledSpace, Tag("<pooled>")],
+    by_key_or_word("full"),
 ]
 
 Channels = Annotated[
@@ -129,63 +196,3 @@ class Sharing(Strict):
 
     positions: Literal["none", "windows", "offsets"]
     channels: ChannelSharing = "none"
-
-
-class PooledOptions(Strict):
-    """One set of weights per image, predicted from the pooled input (D-DW; squeeze-excite style, Appendix D)."""
-
-    reduction: Width = 4
-    norm: Literal["batch", "none"] = "batch"
-    act: ActivationName = "relu"
-    hidden_bias: bool = False
-
-
-class LocalOptions(Strict):
-    """One set of weights per position, predicted from the feature at that position (Eq. 18, involution)."""
-
-    reduction: Width = 4
-    norm: Literal["batch", "none"] = "batch"
-    act: ActivationName = "relu"
-    hidden_bias: bool = True
-
-
-class AttentionOptions(Strict):
-    """Weights are the softmax of query times key (Eq. 19-20), one set per position and channel group (head)."""
-
-    bias: bool = True
-    """Whether the query, key and value projections have a bias."""
-    relative_bias: bool = False
-    """Add a learned value per relative offset and head before the softmax (Eq. 21)."""
-    value: bool = True
-    """Mix a projection of x (the value) instead of x itself. It belongs here and not in a `linear` step before,
-    because queries and keys read x, not the value."""
-
-
-class Pooled(Strict):
-    pooled: PooledOptions
-
-
-class Local(Strict):
-    local: LocalOptions
-
-
-class Attention(Strict):
-    attention: AttentionOptions
-
-
-def _from_bare_word(value: Any) -> Any:
-    return {value: {}} if isinstance(value, str) and value in ("pooled", "local", "attention") else value
-
-
-# The bare words `pooled`, `local` and `attention` mean their default options.
-Weights = Annotated[
-    Annotated[Literal["static"], Tag("<static>")]
-    | Annotated[Pooled, Tag("<pooled>")]
-    | Annotated[Local, Tag("<local>")]
-    | Annotated[Attention, Tag("<attention>")],
-    BY_KEY,
-    BeforeValidator(
-        _from_bare_word,
-        json_schema_input_type=Literal["static", "pooled", "local", "attention"] | Pooled | Local | Attention,
-    ),
-]

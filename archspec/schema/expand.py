@@ -1,15 +1,13 @@
 """Shorthands go in (linear, mlp, patch, merge); the layers that they stand for come out, all three axes written."""
 
 from archspec.schema.axes import Connectivity, Sharing, Sliding, SlidingOptions
+from archspec.schema.layer import ConnectLayer, HiddenSize
+from archspec.schema.nesting import with_inner
 from archspec.schema.network import Downsample, MergeDownsample, Network, PatchStem, Stage, Stem
-from archspec.schema.steps import (
-    Block,
-    Branch,
+from archspec.schema.simple import (
     ClassToken,
     Connect,
-    ConnectLayer,
     Gather,
-    HiddenSize,
     Linear,
     LinearLayer,
     Mlp,
@@ -17,22 +15,25 @@ from archspec.schema.steps import (
     Norm,
     Normalise,
     PositionEmbedding,
-    Residual,
-    Sequence,
-    Step,
 )
+from archspec.schema.steps import Step
 
 _POINTWISE = Connectivity(space="point", channels="full")
 _EVERYWHERE = Sharing(positions="offsets")
 
 
-def expand_step(step: Step) -> Step:
+def expand_layer(step: Step) -> Step:
     """`linear` and `mlp` as the connection layers that they are; any other step as it stands."""
     if isinstance(step, Linear):
         return Connect(connect=expand_linear(step.linear))
     if isinstance(step, Mlp):
         return Connect(connect=_mlp(step.mlp))
     return step
+
+
+def expand_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Every `linear` and `mlp` of a list as the connection layer that it is, inside other steps too."""
+    return tuple(with_inner(expand_layer(step), expand_steps) for step in steps)
 
 
 def expand_linear(layer: LinearLayer) -> ConnectLayer:
@@ -62,10 +63,10 @@ def _norm(norm: Norm | None) -> tuple[Step, ...]:
     return () if norm is None else (Normalise(norm=norm),)
 
 
-def expand_stem(stem: Stem) -> tuple[Step, ...]:
+def expand_stem(stem: Stem | None) -> tuple[Step, ...]:
     """Patch embedding is a convolution whose windows do not overlap: size = stride."""
     if not isinstance(stem, PatchStem):
-        return stem
+        return stem or ()
     space = Sliding(sliding=SlidingOptions(size=stem.patch, stride=stem.patch, padding="end"))
     patches = ConnectLayer(
         connectivity=Connectivity(space=space, channels="full"),
@@ -90,34 +91,21 @@ def expand_downsample(downsample: Downsample) -> tuple[Step, ...]:
 
 
 def expand(network: Network) -> Network:
-    """The same network with every shorthand written out."""
-    stages = tuple(_expand_stage(stage) for stage in network.stages)
-    blocks = {name: _expand_block(block) for name, block in network.blocks.items()}
-    downsample = _expand_steps(expand_downsample(network.downsample)) if network.downsample else None
-    update = {
-        "stem": _expand_steps(expand_stem(network.stem)),
-        "downsample": downsample,
-        "stages": stages,
-        "blocks": blocks,
+    """The same network with every shorthand written out; named blocks stay under their names."""
+    update: dict[str, object] = {
+        "stages": tuple(_expand_stage(stage) for stage in network.stages),
+        "blocks": {name: expand_steps(block) for name, block in network.blocks.items()},
     }
+    if network.stem:
+        update["stem"] = expand_steps(expand_stem(network.stem))
+    if network.downsample:
+        update["downsample"] = expand_steps(expand_downsample(network.downsample))
+    if network.head.steps:
+        update["head"] = network.head.model_copy(update={"steps": expand_steps(network.head.steps)})
     return network.model_copy(update=update)
 
 
 def _expand_stage(stage: Stage) -> Stage:
     if stage.downsample is None:
         return stage
-    return stage.model_copy(update={"downsample": _expand_steps(expand_downsample(stage.downsample))})
-
-
-def _expand_block(block: Block) -> Block:
-    return tuple(_expand_branch(branch) for branch in block)
-
-
-def _expand_branch(branch: Branch) -> Branch:
-    if isinstance(branch, Residual):
-        return Residual(residual=_expand_steps(branch.residual))
-    return Sequence(sequence=_expand_steps(branch.sequence))
-
-
-def _expand_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    return tuple(expand_step(step) for step in steps)
+    return stage.model_copy(update={"downsample": expand_steps(expand_downsample(stage.downsample))})

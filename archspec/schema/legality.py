@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-SPACES = ("point", "sliding", "window", "full")
+SPACES = ("point", "sliding", "window", "halo", "grid", "cross", "pooled", "full")
 CHANNELS = ("separate", "groups", "full")
 POSITION_SHARING = ("none", "windows", "offsets")
 CHANNEL_SHARING = ("none", "groups", "all")
-WEIGHTS = ("static", "pooled", "local", "attention")
+WEIGHTS = ("static", "pooled", "local", "attention", "outlook")
 
 
 class Combination(NamedTuple):
@@ -46,8 +46,9 @@ class Rule:
 RULES: tuple[Rule, ...] = (
     Rule(
         "windows-need-a-window",
-        "sharing over positions 'windows' makes every window use the same weights, so the space must be window",
-        lambda c: c.positions == "windows" and c.space != "window",
+        "sharing over positions 'windows' makes every window use the same weights, "
+        "so the space must be window, halo or grid",
+        lambda c: c.positions == "windows" and c.space not in ("window", "halo", "grid"),
     ),
     Rule(
         "channel-groups-share-separate-channels",
@@ -62,9 +63,9 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "dynamic-weights-keep-channels-separate",
-        "weights predicted from the input (pooled, local, attention) mix positions within a channel, "
-        "so the channels must be separate",
-        lambda c: c.weights != "static" and c.channels != "separate",
+        "weights predicted from the input mix positions within a channel, so the channels must be separate "
+        "(only a 1x1 convolution, space point, may have pooled weights that mix channels)",
+        lambda c: c.weights != "static" and c.channels != "separate" and (c.weights, c.space) != ("pooled", "point"),
     ),
     Rule(
         "pooled-weights-share-positions",
@@ -73,14 +74,24 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "predicted-weights-differ-by-position",
-        "local and attention weights are predicted at each position: the positions share the predictor, "
+        "local, attention and outlook weights are predicted at each position: the positions share the predictor, "
         "not the weights, so sharing over positions must be none",
-        lambda c: c.weights in ("local", "attention") and c.positions != "none",
+        lambda c: c.weights in ("local", "attention", "outlook") and c.positions != "none",
     ),
     Rule(
         "attention-needs-keys",
-        "attention compares a query with several keys, so the space must be window or full",
-        lambda c: c.weights == "attention" and c.space not in ("window", "full"),
+        "attention compares a query with several keys, so the space must not be point",
+        lambda c: c.weights == "attention" and c.space == "point",
+    ),
+    Rule(
+        "outlook-slides",
+        "outlook weights are predicted for windows that slide over the map, so the space must be sliding",
+        lambda c: c.weights == "outlook" and c.space != "sliding",
+    ),
+    Rule(
+        "a-pooled-map-has-no-offsets",
+        "the positions of a pooled map are not those of the map that reads it, so sharing over positions must be none",
+        lambda c: c.space == "pooled" and c.positions != "none",
     ),
 )
 

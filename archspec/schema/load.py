@@ -1,5 +1,6 @@
 """A name of the zoo or a path goes in; the network that it writes comes out, with the place of every value."""
 
+from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -56,18 +57,41 @@ def network_yaml(network: Network) -> str:
 
 
 def _unknown_blocks(data: Any) -> list[Problem]:
-    """Stages that name no block, found on the data so that other mistakes of a file do not hide them."""
-    blocks, stages = data.get("blocks"), data.get("stages")
-    if not isinstance(blocks, dict) or not isinstance(stages, list):
+    """Names of blocks that there are not, found on the data so that other mistakes of a file do not hide them."""
+    blocks = data.get("blocks")
+    if not isinstance(blocks, dict):
         return []
     problems = []
-    for index, stage in enumerate(stages):
-        block = stage.get("block") if isinstance(stage, dict) else None
-        uses = enumerate(block) if isinstance(block, list) else [(None, block)]
-        for position, name in uses:
+    for rule, uses in (
+        ("a stage names blocks that are defined under blocks", _stage_references(data.get("stages"))),
+        ("a block that stands among steps is defined under blocks", _references(data, ())),
+    ):
+        for path, name in uses:
             if isinstance(name, str) and name not in blocks:
-                path = ("stages", index, "block") + (() if position is None else (position,))
-                rule = "a stage names blocks that are defined under blocks"
                 close = nearest(name, blocks) or tuple(blocks)[:3]
                 problems.append(Problem(rule, name, ".".join(map(str, path)), locate(data, path), close))
     return problems
+
+
+def _stage_references(stages: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    for index, stage in enumerate(stages if isinstance(stages, list) else ()):
+        if not isinstance(stage, dict):
+            continue
+        block, first = stage.get("block"), stage.get("first")
+        if isinstance(block, list):
+            yield from ((("stages", index, "block", place), name) for place, name in enumerate(block))
+        else:
+            yield ("stages", index, "block"), block
+        yield ("stages", index, "first"), first
+
+
+def _references(data: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Steps `block: NAME`: mappings with this one key."""
+    if isinstance(data, dict):
+        if len(data) == 1 and "block" in data:
+            yield (*path, "block"), data["block"]
+        for key, value in data.items():
+            yield from _references(value, (*path, key))
+    elif isinstance(data, list):
+        for index, value in enumerate(data):
+            yield from _references(value, (*path, index))

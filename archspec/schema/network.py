@@ -3,16 +3,18 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, PrivateAttr, Tag, field_validator, model_validator
+from pydantic import Field, PrivateAttr, Tag, field_validator, model_validator
 
-from archspec.errors import nearest
 from archspec.schema.axes import InitName, Size, Width
 from archspec.schema.base import FROM_LIST, Strict
 from archspec.schema.located import LocatedDict
-from archspec.schema.steps import Block, Norm, Steps
+from archspec.schema.nesting import MAXIMUM_STEPS, Listed, Path, Sizes, check_references, references
+from archspec.schema.simple import Norm
+from archspec.schema.steps import BY_SHAPE, Block, Steps
+from archspec.schema.steps import Name as Name
 from archspec.schema.validation import rule_error
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", max_length=100)]
+MAXIMUM_STREAMS = 16
 Patch = Annotated[int, Field(ge=1, le=256)]
 
 
@@ -45,26 +47,24 @@ class MergeDownsample(Strict):
     init: InitName | None = None
 
 
-def _list_or_mapping(value: Any) -> str:
-    return "<steps>" if isinstance(value, list | tuple) else "<shorthand>"
-
-
-_BY_SHAPE = Discriminator(_list_or_mapping)
 Stem = Annotated[
-    Annotated[Steps, Tag("<steps>")] | Annotated[PatchStem, Tag("<shorthand>")],
-    _BY_SHAPE,
+    Annotated[Steps, Tag("<steps>")] | Annotated[PatchStem, Tag("<options>")],
+    BY_SHAPE,
 ]
 Downsample = Annotated[
-    Annotated[Steps, Tag("<steps>")] | Annotated[MergeDownsample, Tag("<shorthand>")],
-    _BY_SHAPE,
+    Annotated[Steps, Tag("<steps>")] | Annotated[MergeDownsample, Tag("<options>")],
+    BY_SHAPE,
 ]
 
 
 class Head(Strict):
-    """norm, pooling over positions, linear classifier."""
+    """Any steps, norm, pooling over positions, linear classifier."""
 
+    steps: Steps | None = None
     norm: Norm | None = None
-    pool: Literal["mean", "class_token"] = "mean"
+    pool: Literal["mean", "max", "class_token", "none"] = "mean"
+    classifier: bool = True
+    """Without one, what is left must be one position with as many channels as there are classes."""
     bias: bool = True
 
 
@@ -74,9 +74,12 @@ BlockNames = Annotated[tuple[Name, ...], FROM_LIST, Field(min_length=1, max_leng
 class Stage(Strict):
     """`depth` blocks at one resolution and width. Several block names take turns (Swin: plain, shifted)."""
 
-    width: Width
+    width: Width | Annotated[tuple[Width, ...], FROM_LIST, Field(min_length=1, max_length=MAXIMUM_STREAMS)]
+    """A list has one width for each of several maps at once."""
     depth: Annotated[int, Field(ge=1, le=1024)]
     block: Name | BlockNames
+    first: Name | None = None
+    """The block that takes the place of the first of them, as where a stage begins with a stride."""
     downsample: Downsample | None = None
     """What leads into this stage; left out: the network's `downsample` (none before the first stage)."""
 
@@ -85,10 +88,16 @@ class Stage(Strict):
         return (self.block,) if isinstance(self.block, str) else self.block
 
     @property
+    def widths(self) -> tuple[int, ...]:
+        """One for each map."""
+        return (self.width,) if isinstance(self.width, int) else self.width
+
+    @property
     def blocks_in_order(self) -> tuple[str, ...]:
         """The name of each of the `depth` blocks."""
         names = self.block_names
-        return tuple(names[index % len(names)] for index in range(self.depth))
+        in_turn = tuple(names[index % len(names)] for index in range(self.depth))
+        return (self.first, *in_turn[1:]) if self.first else in_turn
 
 
 class Network(Strict):
@@ -100,7 +109,8 @@ class Network(Strict):
     description: str | None = None
     input: Input
     classes: Annotated[int, Field(ge=1, le=1_000_000)]
-    stem: Stem
+    stem: Stem | None = None
+    """Left out: the image is the first map."""
     downsample: Downsample | None = None
     stages: Annotated[tuple[Stage, ...], FROM_LIST, Field(min_length=1, max_length=64)]
     head: Head = Head()
@@ -133,20 +143,45 @@ class Network(Strict):
 
     @model_validator(mode="after")
     def _references(self) -> Self:
-        for path, name, choices in block_references(self):
-            if name not in choices:
-                raise rule_error(
-                    "a stage names blocks that are defined under blocks", name, nearest(name, choices), path
-                )
+        check_references(_stage_references(self), self.blocks, "a stage names blocks that are defined under blocks")
+        nested = ((path, name) for at, steps in listed_steps(self) for path, name in references(steps, at))
+        check_references(nested, self.blocks, "a block that stands among steps is defined under blocks")
+        return self
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        sizes = Sizes(self.blocks)
+        total = sum(sizes.of(steps, path).steps for path, steps in listed_steps(self) if path[0] != "blocks")
+        blocks = {name: sizes.of_block(name, ("blocks", name)).steps for name in self.blocks}
+        total += sum(blocks[name] for stage in self.stages for name in stage.blocks_in_order)
+        largest = max(blocks, key=lambda name: blocks[name])
+        if max(total, blocks[largest]) > MAXIMUM_STEPS:
+            found = f"{total:,} steps; the block {largest} alone has {blocks[largest]:,}"
+            rule = f"a network has at most {MAXIMUM_STEPS:,} steps, with every block written out where it stands"
+            raise rule_error(rule, found, at=("blocks", largest))
         return self
 
 
-def block_references(network: Network) -> Iterator[tuple[tuple[str | int, ...], str, tuple[str, ...]]]:
-    """Every use of a block: (path in the network, the name used, the names there are)."""
-    choices = tuple(network.blocks)
+def _stage_references(network: Network) -> Iterator[tuple[Path, str]]:
+    """Every block that a stage names: (path in the network, the name)."""
     for index, stage in enumerate(network.stages):
         if isinstance(stage.block, str):
-            yield ("stages", index, "block"), stage.block, choices
-            continue
-        for position, name in enumerate(stage.block):
-            yield ("stages", index, "block", position), name, choices
+            yield ("stages", index, "block"), stage.block
+        else:
+            yield from ((("stages", index, "block", place), name) for place, name in enumerate(stage.block))
+        if stage.first is not None:
+            yield ("stages", index, "first"), stage.first
+
+
+def listed_steps(network: Network) -> Iterator[tuple[Path, Listed]]:
+    """Every list of steps as written, shorthands apart, with its path in the network."""
+    for key, written in (("stem", network.stem), ("downsample", network.downsample)):
+        if isinstance(written, tuple):
+            yield (key,), written
+    for index, stage in enumerate(network.stages):
+        if isinstance(stage.downsample, tuple):
+            yield ("stages", index, "downsample"), stage.downsample
+    if network.head.steps is not None:
+        yield ("head", "steps"), network.head.steps
+    for name, block in network.blocks.items():
+        yield ("blocks", name), block

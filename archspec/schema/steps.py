@@ -1,221 +1,133 @@
-"""The steps a branch is made of, as written in YAML: connect, its shorthands, norm, act, scale, drop path, tokens."""
+"""The steps a block is made of, as written in YAML: the simple ones, and those that hold lists of steps in turn.
 
-from typing import Annotated, Literal, Self
+residual, gate, parallel, split    several branches take one map (or slices of it); their results are joined
+streams, exchange                  several maps at once, as in networks of several resolutions (HRNet)
+sequence, block                    a list inside a list, written here or under a name
+"""
+
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from archspec.schema.axes import (
-    BY_KEY,
-    ActivationName,
-    Attention,
-    Channels,
-    ChannelSharing,
-    Connectivity,
-    InitName,
-    Local,
-    Pooled,
-    Sharing,
-    Sliding,
-    Space,
-    Weights,
-    Width,
-    Window,
-    key_of,
-)
+from archspec.schema.axes import BY_KEY, Width
 from archspec.schema.base import FROM_LIST, Strict
-from archspec.schema.legality import Combination, broken_rules, nearest_legal
+from archspec.schema.simple import (
+    Activate,
+    ClassToken,
+    Connect,
+    DropPath,
+    Gather,
+    Linear,
+    Mlp,
+    Multiply,
+    Normalise,
+    Pool,
+    PositionEmbedding,
+    Resize,
+    Scale,
+    Select,
+    Shuffle,
+)
 from archspec.schema.validation import rule_error
 
-Ratio = Annotated[float, Field(gt=0, le=1024)]
-NormName = Literal["layer", "batch", "affine"]
+MAXIMUM_BRANCHES = 64
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", max_length=100)]
 
 
-class WidthRatio(Strict):
-    """A width as a multiple of the incoming width."""
-
-    ratio: Ratio
+def _list_or_mapping(value: Any) -> str:
+    return "<steps>" if isinstance(value, list | tuple) else "<options>"
 
 
-OutputWidth = Width | Literal["stage"] | WidthRatio
+# Either a list of steps, or a mapping that says more.
+BY_SHAPE = Discriminator(_list_or_mapping)
 
 
-class HiddenSize(Strict):
-    """A factorised W = W2 act(W1): `size` hidden units, or `ratio` times the mixed size, with `act` between."""
+class BlockReference(Strict):
+    """The steps of a named block, here."""
 
-    act: ActivationName
-    size: Width | None = None
-    ratio: Ratio | None = None
+    block: Name
+
+
+class Residual(Strict):
+    """y = x + branch(x), or branch(x) + shortcut(x)."""
+
+    residual: Annotated[Annotated["Steps", Tag("<steps>")] | Annotated["Shortcut", Tag("<options>")], BY_SHAPE]
+
+
+class Shortcut(Strict):
+    branch: "Steps"
+    shortcut: "Branch"
+    """An empty list is x itself."""
+
+
+class Sequence(Strict):
+    """The steps one after the other."""
+
+    sequence: "Steps"
+
+
+class Gate(Strict):
+    """y = x * branch(x); the branch may give one position or one channel, which stands for all."""
+
+    gate: "Steps"
+
+
+class ParallelBranches(Strict):
+    branches: "Branches"
+    join: Literal["sum", "product", "concat", "tokens"] = "sum"
+    """`product`: the first branch gives the shape, the others may have one position or one channel. `tokens`: the
+    first branch gives the class token of the map that the second one gives."""
+
+
+class Parallel(Strict):
+    """Every branch takes x; an empty branch gives x."""
+
+    parallel: ParallelBranches
+
+
+class SplitBranches(Strict):
+    branches: "Branches"
+    join: Literal["concat", "product", "sum"] = "concat"
+    sizes: Annotated[tuple[Width, ...], FROM_LIST, Field(min_length=1, max_length=MAXIMUM_BRANCHES)] | None = None
+    """Channels of each slice; left out: all alike."""
+    cascade: bool = False
+    """Each branch but the first takes its slice plus the result of the branch before (Res2Net); an empty one does
+    not."""
 
     @model_validator(mode="after")
-    def _one_size(self) -> Self:
-        if (self.size is None) == (self.ratio is None):
-            raise rule_error("a factorised layer states its hidden size once: either size or ratio")
+    def _a_size_each(self) -> Self:
+        if self.sizes is not None and len(self.sizes) != len(self.branches):
+            found = f"{len(self.sizes)} sizes for {len(self.branches)} branches"
+            raise rule_error("a split has one size for each branch", found, at=("sizes",))
         return self
 
 
-class ConnectLayer(Strict):
-    """One connection layer y = W x (+ bias): the three axes, always written."""
+class Split(Strict):
+    """Branch b takes the b-th slice of the channels."""
 
-    connectivity: Connectivity
-    sharing: Sharing
-    weights: Weights
-    width: OutputWidth | None = None
-    """Output channels; only where channels mix. `stage` is the width of the stage the layer leads into."""
-    bias: bool | Literal["channels", "positions"] | None = None
-    """`true` is one value per channel, or per position where all channels share W (a token-mixing layer).
-    Left out: true for static weights, false for dynamic ones."""
-    rank: HiddenSize | None = None
-    init: InitName | None = None
+    split: SplitBranches
 
-    @property
-    def combination(self) -> Combination:
-        return Combination(
-            space_name(self.connectivity.space),
-            channels_name(self.connectivity.channels),
-            self.sharing.positions,
-            sharing_name(self.sharing.channels),
-            weights_name(self.weights),
-        )
+
+class Streams(Strict):
+    """Of several maps, map k goes through list k."""
+
+    streams: "Branches"
+
+
+class Exchange(Strict):
+    """One row for each outgoing map; column j of it is the branch from incoming map j, or null. A row is a sum."""
+
+    exchange: Annotated[tuple["Row", ...], FROM_LIST, Field(min_length=1, max_length=MAXIMUM_BRANCHES)]
 
     @model_validator(mode="after")
-    def _legal(self) -> Self:
-        combination = self.combination
-        broken = broken_rules(combination)
-        if broken:
-            raise rule_error(
-                "; ".join(rule.text for rule in broken), str(combination), (str(nearest_legal(combination)),)
-            )
-        if self.width is not None and combination.channels == "separate":
-            raise rule_error(
-                "separate channels keep their number: width is for channels full or groups", str(self.width)
-            )
-        if self.rank is not None and not self._factorises(combination):
-            raise rule_error(
-                "rank factorises a static W that mixes one axis fully: space point with channels full "
-                "(positions offsets), or space full with channels separate, all sharing (positions none)",
-                str(combination),
-            )
+    def _rectangular(self) -> Self:
+        for number, row in enumerate(self.exchange):
+            if len(row) != len(self.exchange[0]):
+                rule = "every row of an exchange has one entry for each incoming map"
+                raise rule_error(rule, f"{len(row)} after {len(self.exchange[0])}", at=("exchange", number))
+            if all(branch is None for branch in row):
+                raise rule_error("an outgoing map comes from somewhere", "null only", at=("exchange", number))
         return self
-
-    @staticmethod
-    def _factorises(combination: Combination) -> bool:
-        return combination in (
-            Combination("point", "full", "offsets", "none", "static"),
-            Combination("full", "separate", "none", "all", "static"),
-        )
-
-
-def space_name(space: Space) -> str:
-    if isinstance(space, Sliding):
-        return "sliding"
-    return "window" if isinstance(space, Window) else space
-
-
-def channels_name(channels: Channels) -> str:
-    return channels if isinstance(channels, str) else "groups"
-
-
-def sharing_name(sharing: ChannelSharing) -> str:
-    return sharing if isinstance(sharing, str) else "groups"
-
-
-def weights_name(weights: Weights) -> str:
-    if isinstance(weights, Pooled):
-        return "pooled"
-    if isinstance(weights, Local):
-        return "local"
-    return "attention" if isinstance(weights, Attention) else "static"
-
-
-class LinearLayer(Strict):
-    """Shorthand of a 1x1 convolution: space point, channels full, positions offsets, static."""
-
-    width: OutputWidth | None = None
-    bias: bool = True
-    init: InitName | None = None
-
-
-class MlpLayer(Strict):
-    """Shorthand of the channel MLP: a `linear` of rank ratio x width with an activation between its factors."""
-
-    ratio: Ratio = 4.0
-    act: ActivationName = "gelu"
-    bias: bool = True
-    init: InitName | None = None
-
-
-class NormOptions(Strict):
-    eps: Annotated[float, Field(gt=0, lt=1)] = 1e-5
-
-
-class LayerNorm(Strict):
-    layer: NormOptions
-
-
-class BatchNorm(Strict):
-    batch: NormOptions
-
-
-Norm = Annotated[
-    Annotated[Literal["layer", "batch", "affine"], Tag("<word>")]
-    | Annotated[LayerNorm, Tag("<layer>")]
-    | Annotated[BatchNorm, Tag("<batch>")],
-    Discriminator(lambda value: "<word>" if isinstance(value, str) else key_of(value)),
-]
-
-
-class ScaleOptions(Strict):
-    init: Annotated[float, Field(gt=0, le=10)]
-
-
-class Connect(Strict):
-    connect: ConnectLayer
-
-
-class Linear(Strict):
-    linear: LinearLayer
-
-
-class Mlp(Strict):
-    mlp: MlpLayer
-
-
-class Normalise(Strict):
-    norm: Norm
-
-
-class Activate(Strict):
-    act: ActivationName
-
-
-class Scale(Strict):
-    """Layer scale: a learned factor per channel."""
-
-    scale: ScaleOptions
-
-
-class DropPath(Strict):
-    """Drop the branch so far, per sample, with this probability while training (arXiv 1603.09382)."""
-
-    drop_path: Annotated[float, Field(ge=0, lt=1)]
-
-
-class ClassToken(Strict):
-    """Put one learned position before the map; from here on the space is point or full."""
-
-    class_token: Literal[True]
-
-
-class PositionEmbedding(Strict):
-    """Add one learned feature to each position (absolute position embedding)."""
-
-    position_embedding: Literal[True]
-
-
-class Gather(Strict):
-    """Concatenate the channels of each size x size patch: (H, W, C) becomes (H/size, W/size, size^2 C)."""
-
-    gather: Annotated[int, Field(ge=2, le=64)]
 
 
 Step = Annotated[
@@ -225,29 +137,35 @@ Step = Annotated[
     | Annotated[Normalise, Tag("<norm>")]
     | Annotated[Activate, Tag("<act>")]
     | Annotated[Scale, Tag("<scale>")]
+    | Annotated[Multiply, Tag("<multiply>")]
     | Annotated[DropPath, Tag("<drop_path>")]
     | Annotated[ClassToken, Tag("<class_token>")]
     | Annotated[PositionEmbedding, Tag("<position_embedding>")]
-    | Annotated[Gather, Tag("<gather>")],
+    | Annotated[Gather, Tag("<gather>")]
+    | Annotated[Shuffle, Tag("<shuffle>")]
+    | Annotated[Pool, Tag("<pool>")]
+    | Annotated[Select, Tag("<select>")]
+    | Annotated[Resize, Tag("<resize>")]
+    | Annotated[BlockReference, Tag("<block>")]
+    | Annotated[Residual, Tag("<residual>")]
+    | Annotated[Sequence, Tag("<sequence>")]
+    | Annotated[Gate, Tag("<gate>")]
+    | Annotated[Parallel, Tag("<parallel>")]
+    | Annotated[Split, Tag("<split>")]
+    | Annotated[Streams, Tag("<streams>")]
+    | Annotated[Exchange, Tag("<exchange>")],
     BY_KEY,
 ]
 Steps = Annotated[tuple[Step, ...], FROM_LIST, Field(min_length=1, max_length=64)]
+Branch = Annotated[tuple[Step, ...], FROM_LIST, Field(max_length=64)]
+Branches = Annotated[tuple[Branch, ...], FROM_LIST, Field(min_length=1, max_length=MAXIMUM_BRANCHES)]
+Row = Annotated[tuple[Branch | None, ...], FROM_LIST, Field(min_length=1, max_length=MAXIMUM_BRANCHES)]
+Block = Steps
 
-
-class Residual(Strict):
-    """y = x + branch(x)."""
-
-    residual: Steps
-
-
-class Sequence(Strict):
-    """y = branch(x)."""
-
-    sequence: Steps
-
-
-Branch = Annotated[
-    Annotated[Residual, Tag("<residual>")] | Annotated[Sequence, Tag("<sequence>")],
-    BY_KEY,
-]
-Block = Annotated[tuple[Branch, ...], FROM_LIST, Field(min_length=1, max_length=16)]
+_BRANCHING: tuple[type[Strict], ...] = (
+    *(Residual, Shortcut, Sequence, Gate, ParallelBranches, Parallel, SplitBranches, Split, Streams),
+    Exchange,
+)
+for _model in _BRANCHING:
+    # They hold lists of steps, which are known only now.
+    _model.model_rebuild(force=True)

@@ -44,7 +44,7 @@ KIND_ERRORS = frozenset(
     }
 )
 TAG_ERRORS = frozenset({"union_tag_invalid", "union_tag_not_found"})
-MAXIMUM_NAMES = 16
+MAXIMUM_NAMES = 32
 MAXIMUM_FOUND = 300
 
 

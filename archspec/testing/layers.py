@@ -6,8 +6,8 @@ from functools import cached_property
 from typing import Any
 
 from archspec.ir import Connect, Feature, Op
-from archspec.resolve import resolve
-from archspec.schema.network import Network
+from archspec.normal import Place, connect
+from archspec.schema.layer import ConnectLayer
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,12 @@ class Layer:
 
     @cached_property
     def ops(self) -> tuple[Op, ...]:
-        """What the layer resolves to: one op, or factor, activation, factor.
+        """What the layer resolves to: one op, or factor, activation (if any), factor.
 
-        Raises pydantic.ValidationError and SpecError as a network with this layer would.
+        Raises pydantic.ValidationError where it is illegal wherever it stands, normal.Illegal where it is so here.
         """
-        return resolve_steps([{"connect": dict(self.written)}], self.source)
+        layer = ConnectLayer.model_validate(self.written)
+        return connect(layer, Place("layer", self.source, self.source.channels, "normal"))
 
     @property
     def connections(self) -> tuple[Connect, ...]:
@@ -36,6 +37,9 @@ class Layer:
 
 def resolve_steps(steps: list[dict[str, Any]], source: Feature) -> tuple[Op, ...]:
     """The ops of these steps, taken from the stem of a network whose images have the shape of `source`."""
+    from archspec.resolve import resolve
+    from archspec.schema.network import Network
+
     before = [{"class_token": True}] * source.class_tokens
     after = {"linear": {"width": "stage"}}
     network = Network.model_validate(

@@ -15,7 +15,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from archspec.ir import Connect, Predicted, Static
+from archspec.ir import Connect, Outlook, Predicted, Static
 from archspec.testing.conformance import ConformanceError, Kernel
 from archspec.testing.samples import Sample, draw
 
@@ -67,8 +67,10 @@ def own_elements(op: Connect, batch: int = BATCH) -> int:
     if isinstance(op.weights, Static):
         return stored
     if isinstance(op.weights, Predicted):
-        places = op.source.positions if op.weights.source == "local" else 1
+        places = op.target.positions if op.weights.source == "local" else 1
         return max(stored, batch * places * math.prod(op.weight_shape))
+    if isinstance(op.weights, Outlook):
+        return max(stored, batch * math.prod(op.weights.grid(op.source)) * op.kernels * op.neighbours**2)
     return max(stored, batch * op.kernels * op.source.positions * op.neighbours)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from archspec import reference
-from archspec.ir import Connect, Op, Parameter, Predicted
+from archspec.ir import Attention, Connect, Op, Outlook, Parameter, Predicted, Reduced, Static
 
 BATCH = 3
 
@@ -63,19 +63,43 @@ def _parameter(op: Op, row: Parameter, normal: Tensor) -> Tensor:
     name = row.name.rpartition(".")[2]
     if name == "running_var":
         return 0.5 + normal.abs()
-    if not isinstance(op, Connect) or row.name.startswith("norm."):
+    if not isinstance(op, Connect) or row.name.startswith(("norm.", "reduction.norm.")):
         return 1 + normal / 3 if name == "weight" else normal / 2
     return normal * _scale(op, row.name)
 
 
 def _scale(op: Connect, name: str) -> float:
+    width = op.source.channels
+    fixed = {
+        "relative_bias": 1.0,
+        "centre.weight": 1 / math.sqrt(width),
+        "mix_heads.weight": 1 / math.sqrt(op.kernels),
+        "projection.weight": 1.5 / math.sqrt(width),
+        "output.weight": 1 / math.sqrt(width),
+        "reduce.weight": 1 / math.sqrt(width),
+    }
+    if name in fixed:
+        return fixed[name]
     if name == "weight":
-        return 1 / math.sqrt(op.fan_in)
-    if name == "projection.weight":
-        return 1.5 / math.sqrt(op.source.channels)
-    if name == "reduce.weight":
-        return 1 / math.sqrt(op.source.channels)
+        # Logits of a softmax are of size one, so that what is summed is no mean.
+        return 1.0 if isinstance(op.weights, Static) and op.weights.normalise else 1 / math.sqrt(op.fan_in)
+    if name == "reduction.weight" and isinstance(op.space, Reduced):
+        return 1 / math.sqrt(width * math.prod(op.space.ratio))
+    if isinstance(op.weights, Attention):
+        return _convolution_scale(op.weights, name, width)
+    if name.startswith("predict.") and isinstance(op.weights, Outlook):
+        return 1.0 if name == "predict.weight" else 0.5
     if name.startswith("predict.") and isinstance(op.weights, Predicted):
         hidden = op.weights.hidden if name == "predict.weight" else 4
-        return 1 / math.sqrt(hidden * op.neighbours)
-    return 1.0 if name == "relative_bias" else 0.5
+        return 1 / math.sqrt(hidden * (1 if op.weights.normalise else op.fan_in))
+    return 0.5
+
+
+def _convolution_scale(weights: Attention, name: str, width: int) -> float:
+    """The convolutions before and after the products keep their size."""
+    if name == "post_convolution.weight":
+        return 1 / weights.post_convolution
+    if name == "pre_convolution.weight" and weights.pre_convolution:
+        full = weights.pre_convolution.channels == "full"
+        return 1 / (weights.pre_convolution.size * math.sqrt(width if full else 1))
+    return 0.5

@@ -7,11 +7,14 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from archspec.ir import Feature
+from archspec.ir import Feature, Sliding
+from archspec.schema.layer import FACTORISED
 from archspec.schema.legality import Combination, legal_combinations
 from archspec.testing.layers import Layer
+from archspec.testing.spellings import Written, fitting
 
-ACTIVATIONS = ("relu", "gelu", "silu", "tanh", "sigmoid", "hardswish")
+ACTIVATIONS = ("relu", "gelu", "silu", "tanh", "sigmoid", "hardswish", "relu6")
+_ODD = st.sampled_from([1, 3, 5])
 
 
 @st.composite
@@ -21,64 +24,91 @@ def legal_layers(draw: st.DrawFn) -> Layer:
     groups = draw(st.integers(1, 3))
     channels = groups * draw(st.integers(1, 3))
     height, width = draw(st.integers(1, 6)), draw(st.integers(1, 6))
-    space = draw(_spaces(combination, height, width))
-    weights = draw(_weights(combination.weights))
-    relative = isinstance(weights, dict) and weights.get("attention", {}).get("relative_bias", False)
-    placeless = space == "point" or (space == "full" and combination.positions == "none" and not relative)
-    token = placeless and draw(st.booleans())
-    layer: dict[str, Any] = {
-        "connectivity": {"space": space, "channels": _groups(combination.channels, groups)},
+    placeless = combination.space == "point" or (combination.space == "full" and combination.positions == "none")
+    tokens = int(placeless and draw(st.booleans()))
+    layer: Written = {
+        "connectivity": {
+            "space": draw(_spaces(combination, height, width)),
+            "channels": _groups(combination.channels, groups),
+        },
         "sharing": {
             "positions": combination.positions,
             "channels": _groups(combination.channel_sharing, groups),
         },
-        "weights": weights,
+        "weights": draw(_weights(combination, tokens)),
         "bias": draw(st.sampled_from([None, True, False, "channels", "positions"])),
     }
     if combination.channels != "separate":
         layer["width"] = groups * draw(st.integers(1, 3))
     layer |= draw(_ranks(combination))
-    return Layer(layer, Feature(height, width, channels, int(token)))
+    source = Feature(height, width, channels, tokens)
+    normalised = _normalised(layer, source, combination)
+    return Layer(normalised if normalised and draw(st.booleans()) else layer, source)
 
 
 def _groups(name: str, groups: int) -> Any:
     return {"groups": groups} if name == "groups" else name
 
 
+def _pairs(low: int, high: int) -> st.SearchStrategy[list[int]]:
+    return st.tuples(st.integers(low, high), st.integers(low, high)).map(list)
+
+
 def _spaces(combination: Combination, height: int, width: int) -> st.SearchStrategy[Any]:
-    if combination.space == "sliding":
-        return _sliding(combination.weights == "local", height, width)
-    if combination.space == "window":
-        return st.fixed_dictionaries(
-            {
-                "size": st.tuples(st.integers(1, 7), st.integers(1, 7)).map(list),
-                "shift": st.tuples(st.integers(0, 6), st.integers(0, 6)).map(list),
-                "padding": st.sampled_from(["zeros", "masked"]),
-            }
-        ).map(lambda options: {"window": options})
-    return st.just(combination.space)
+    name, padding = combination.space, st.sampled_from(["zeros", "masked"])
+    if name == "sliding":
+        return _slidings(combination.weights, height, width)
+    options: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+        "window": {"size": _pairs(1, 7), "shift": _pairs(0, 6), "padding": padding},
+        "halo": {"size": _pairs(1, 7), "halo": _pairs(0, 3), "padding": padding},
+        "grid": {"size": _pairs(1, 7), "padding": padding},
+        "pooled": {
+            "ratio": st.tuples(st.integers(1, height), st.integers(1, width)).map(list),
+            "by": st.sampled_from(["convolution", "mean"]),
+            "norm": st.sampled_from(["layer", "none"]),
+        },
+    }
+    if name in options:
+        return st.fixed_dictionaries({name: st.fixed_dictionaries(options[name])})
+    if name == "full":
+        larger = st.tuples(st.integers(height, 8), st.integers(width, 8)).map(list)
+        return st.one_of(st.just(name), st.fixed_dictionaries({name: st.fixed_dictionaries({"largest": larger})}))
+    return st.just(name)
+
+
+def _slidings(weights: str, height: int, width: int) -> st.SearchStrategy[Any]:
+    """Weights found from x at a position need its place in the window: see archspec.normal.weights."""
+    if weights == "outlook":
+        return st.tuples(_ODD, _ODD).map(lambda size: {"sliding": list(size)})
+    if weights == "attention":
+        options = {"size": _pairs(1, 5), "dilation": _pairs(1, 3)}
+        return st.fixed_dictionaries({"sliding": st.fixed_dictionaries(options)})
+    return _sliding(["same", "end"] if weights == "local" else ["same", "end", "none"], height, width)
 
 
 @st.composite
-def _sliding(draw: st.DrawFn, local: bool, height: int, width: int) -> dict[str, Any]:
-    """Local weights need stride 1 and padding same; without padding a window must fit into the map."""
-    padding = "same" if local else draw(st.sampled_from(["same", "end", "none"]))
-    options: dict[str, Any] = {"padding": padding, "size": [], "dilation": [], "stride": []}
+def _sliding(draw: st.DrawFn, paddings: list[str], height: int, width: int) -> Written:
+    """Without padding a window must fit into the map."""
+    padding = draw(st.sampled_from(paddings))
+    options: Written = {"padding": padding, "size": [], "dilation": [], "stride": []}
     for extent in (height, width):
         size = draw(st.integers(1, min(extent, 5) if padding == "none" else 5))
         longest = (extent - 1) // (size - 1) if padding == "none" and size > 1 else 3
         options["size"].append(size)
         options["dilation"].append(draw(st.integers(1, min(3, longest))))
-        options["stride"].append(1 if local else draw(st.integers(1, 3)))
+        options["stride"].append(draw(st.integers(1, 3)))
     return {"sliding": options}
 
 
-def _weights(name: str) -> st.SearchStrategy[Any]:
+def _weights(combination: Combination, tokens: int) -> st.SearchStrategy[Any]:
+    name = combination.weights
     if name == "static":
-        return st.just(name)
+        return st.sampled_from([name, {name: {}}])
     if name == "attention":
-        options = {key: st.booleans() for key in ("bias", "relative_bias", "value")}
-        return st.fixed_dictionaries({name: st.fixed_dictionaries(options)})
+        return _attentions(combination.space, tokens).map(lambda options: {name: options})
+    if name == "outlook":
+        outlook = {"stride": _pairs(1, 3), "bias": st.booleans(), "value": st.booleans()}
+        return st.fixed_dictionaries({name: st.fixed_dictionaries(outlook)})
     predictor: dict[str, st.SearchStrategy[Any]] = {
         "reduction": st.integers(1, 4),
         "norm": st.sampled_from(["batch", "none"]),
@@ -88,12 +118,32 @@ def _weights(name: str) -> st.SearchStrategy[Any]:
     return st.fixed_dictionaries({name: st.fixed_dictionaries(predictor)})
 
 
-def _ranks(combination: Combination) -> st.SearchStrategy[dict[str, Any]]:
-    factorises = (
-        Combination("point", "full", "offsets", "none", "static"),
-        Combination("full", "separate", "none", "all", "static"),
-    )
-    if combination not in factorises:
+def _attentions(space: str, tokens: int) -> st.SearchStrategy[Written]:
+    flags = ("bias", "relative_bias", "value", "output", "centre", "mix_heads")
+    options: dict[str, st.SearchStrategy[Any]] = {flag: st.booleans() for flag in flags}
+    options["normalise"] = st.sampled_from(["softmax", "none"])
+    options["post_convolution"] = st.sampled_from([0, 1, 3, 5])
+    before = {"size": _ODD, "channels": st.sampled_from(["shared", "separate", "full"])}
+    options["pre_convolution"] = st.none() | st.fixed_dictionaries(before)
+    if tokens:
+        options["queries"] = st.sampled_from(["all", "class_token"])
+    return st.fixed_dictionaries(options).map(lambda drawn: fitting(drawn, space, tokens))
+
+
+def _normalised(layer: Written, source: Feature, combination: Combination) -> Written | None:
+    """The layer with its weights a softmax over what a position reads, where they may be."""
+    name = combination.weights
+    if name not in ("static", "pooled", "local") or combination.channels != "separate" or "rank" in layer:
+        return None
+    (op,) = Layer(layer, source).connections
+    if op.neighbours == 1 or (op.share_positions == "offsets" and not isinstance(op.space, Sliding)):
+        return None
+    options = layer["weights"][name] if isinstance(layer["weights"], dict) else {}
+    return layer | {"weights": {name: options | {"normalise": "softmax"}}}
+
+
+def _ranks(combination: Combination) -> st.SearchStrategy[Written]:
+    if combination not in FACTORISED:
         return st.just({})
-    rank = st.fixed_dictionaries({"act": st.sampled_from(ACTIVATIONS), "size": st.integers(1, 5)})
+    rank = st.fixed_dictionaries({"size": st.integers(1, 5)}, optional={"act": st.sampled_from(ACTIVATIONS)})
     return st.one_of(st.just({}), rank.map(lambda options: {"rank": options}))

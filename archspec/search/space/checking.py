@@ -18,6 +18,7 @@ from archspec.schema.located import LocatedDict, locate
 from archspec.search.space.conditions import Chosen, Condition, Every, Negated, Some, holds
 from archspec.search.space.filling import Misshapen, holes_in
 from archspec.search.space.holes import Hole, every_option
+from archspec.search.space.inlining import without_references
 from archspec.search.space.model import Assignment, SearchSpace, canonical, sample
 from archspec.search.space.networks import assembled, block_names, written
 from archspec.search.space.walking import ELSE
@@ -87,7 +88,8 @@ class _Check:
                 network_from(written(space, read))
             except SpecError as error:
                 return [self.in_file(problem, names) for problem in error.problems]
-        self.legal |= {option for option, ways in space.filler.layout.ways.items() if any(holds(w, read) for w in ways)}
+        open_ways = ((key, ways) for key, ways in space.filler.layout.ways.items() if key not in self.legal)
+        self.legal |= {key for key, ways in open_ways if any(holds(way, read) for way in ways)}
         return []
 
     def in_file(self, problem: Problem, names: Mapping[str, str]) -> Problem:
@@ -114,7 +116,8 @@ class _Check:
         blocks = data.get("blocks")
         if isinstance(blocks, LocatedDict):
             data["blocks"] = more = blocks.copy()
-            more.put(name, block, locate(self.space.template, ("blocks", name)))
+            alone = without_references(block, self.space.template["blocks"])
+            more.put(name, alone, locate(self.space.template, ("blocks", name)))
         try:
             network_from(data)
         except SpecError as error:

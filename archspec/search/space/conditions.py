@@ -43,6 +43,10 @@ class Every:
     parts: tuple["Part", ...]
 
     @cached_property
+    def conjuncts(self) -> frozenset["Part"]:
+        return frozenset(self.parts)
+
+    @cached_property
     def genes(self) -> frozenset[str]:
         return frozenset().union(*(part.genes for part in self.parts))
 
@@ -184,7 +188,7 @@ def _with(kept: list[Part], new: Part) -> list[Part] | None:
 
 
 def _conjuncts(part: Part) -> frozenset[Part]:
-    return frozenset(part.parts if isinstance(part, Every) else (part,))
+    return part.conjuncts if isinstance(part, Every) else frozenset((part,))
 
 
 def _implies(strong: Part, weak: Part) -> bool:

@@ -22,12 +22,17 @@ _KEY_AXES: dict[str, Axis] = {
     "ratio": "width",
     "depth": "depth",
     "block": "pattern",
+    "first": "pattern",
     "blocks": "pattern",
     "stages": "pattern",
     **dict.fromkeys(("norm", "act", "scale", "drop_path", "bias", "init", "gather"), "other"),
+    **dict.fromkeys(("pool", "shuffle", "resize", "multiply"), "other"),
 }
 # Parts of a path that say nothing that the other parts do not.
-_SILENT = ("residual", "sequence", "connect", "connectivity", "space")
+_SILENT = (
+    *("residual", "branch", "sequence", "parallel", "split", "branches", "streams", "exchange"),
+    *("connect", "connectivity", "space"),
+)
 
 
 class Scope(NamedTuple):

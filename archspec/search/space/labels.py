@@ -46,6 +46,8 @@ def _text(option: Any) -> str:
             return f"{key}({_pairs(value) if isinstance(value, Mapping) else _text(value)})"
         return _pairs(option)
     if isinstance(option, list | tuple):
+        if not option:
+            return "[]"
         simple = all(isinstance(item, str | int | float) for item in option)
         return ("+" if simple else "; ").join(_text(item) for item in option)
     if option is None or isinstance(option, bool):

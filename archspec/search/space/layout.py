@@ -70,13 +70,19 @@ class _Resolution:
         for name, holes in self.walk.drawn.items():
             self.check_agreement(holes)
             condition = self.active(name)
-            if condition is False:
-                self.refuse(holes[0], "a hole can be reached", "its conditions are never met")
-            else:
+            if condition is not False:
                 genes[name] = gene_of(holes[0], name, condition)
+        self.check_reach(genes)
         sites = {key: self.site(*written) for key, written in self.walk.sites.items()}
         ways = {key: tuple(map(self.condition, ways)) for key, ways in self.walk.ways.items()}
         return Layout(_in_order(genes), sites, ways), self.problems
+
+    def check_reach(self, genes: Mapping[str, Gene]) -> None:
+        """A hole is drawn somewhere: where networks differ in their stages, not in every stage."""
+        reached = {hole.number for name in genes for hole in self.walk.drawn[name]}
+        for hole in {hole.number: hole for holes in self.walk.drawn.values() for hole in holes}.values():
+            if hole.number not in reached:
+                self.refuse(hole, "a hole can be reached", "its conditions are never met")
 
     def check_agreement(self, holes: list[Hole]) -> None:
         first = holes[0]

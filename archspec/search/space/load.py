@@ -9,6 +9,7 @@ from archspec.schema.located import mark
 from archspec.search.space.checking import problems_of
 from archspec.search.space.filling import Filler
 from archspec.search.space.holes import HoleReader
+from archspec.search.space.inlining import check_inlining
 from archspec.search.space.layout import lay_out
 from archspec.search.space.model import SearchSpace
 from archspec.search.space.source import merged, raise_problems, read_space, space_path
@@ -37,6 +38,7 @@ def load_space(
     problems = [*source.problems, *reader.problems]
     if reader.hopeless:
         raise_problems(problems)
+    check_inlining(template)
     layout, more = lay_out(template, reader.holes)
     problems += more
     space = SearchSpace(

@@ -1,13 +1,14 @@
 """A search space and a program go in; the point of the space that means the same comes out, or none.
 
-The network is put together front to back, and a gene is given a value only once it is read. As soon as a block is
-complete, the ops so far are compared with the program's: where they differ, every completion differs. So the search
-follows the program instead of drawing points, and what it does not find is not there.
+The network is put together front to back, and a gene is given a value only once it is read. The ops that are certain by
+then are compared with the program's: where they differ, every completion differs. So the search follows the program
+instead of drawing points, and what it does not find is not there.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import takewhile
+from typing import Any, cast
 
 from pydantic import ValidationError
 
@@ -17,7 +18,7 @@ from archspec.resolve import resolve
 from archspec.schema.load import load, names
 from archspec.schema.network import Network
 from archspec.search.space.conditions import Label
-from archspec.search.space.filling import Misshapen, Part, Parts, StageParts
+from archspec.search.space.filling import Misshapen, Part, Parts, StageParts, Undecided
 from archspec.search.space.model import Assignment, SearchSpace, canonical
 from archspec.search.space.networks import assembled, kept, point
 
@@ -26,13 +27,12 @@ _NOTHING = Part(("nothing",), [{"sequence": [{"drop_path": 0.0}]}])
 Signature = tuple[Any, ...]
 
 
-class Undecided(Exception):
-    """A gene was read that has no value yet; `known` is what was put together, and agrees, before it was."""
+@dataclass(frozen=True)
+class Open:
+    """A gene that has no value yet was read; `known` is what was put together, and agrees, before it was."""
 
-    def __init__(self, gene: str) -> None:
-        super().__init__(gene)
-        self.gene = gene
-        self.known: Parts | None = None
+    gene: str
+    known: Parts | None
 
 
 @dataclass
@@ -50,12 +50,11 @@ class _Search:
         if self.tries > MAXIMUM_TRIES:
             rule = f"a network is looked for in a space with at most {MAXIMUM_TRIES:,} tries"
             raise SpecError([Problem(rule, f"{self.program.name} in {self.space.name}")])
-        try:
-            if not self.agrees(values, known):
-                return
-        except Undecided as missing:
-            for label in self.space.by_name[missing.gene].choices:
-                yield from self.points({**values, missing.gene: label}, missing.known)
+        grown = self.grown(values, known)
+        if isinstance(grown, Open):
+            for label in self.space.by_name[grown.gene].choices:
+                yield from self.points({**values, grown.gene: label}, grown.known)
+        if grown is not True:
             return
         found = canonical(self.space, values)
         try:
@@ -64,8 +63,8 @@ class _Search:
         except SpecError:
             return  # the layers agree, but not what the head asks of them
 
-    def agrees(self, values: Mapping[str, Label], known: Parts | None) -> bool:
-        """Whether the network of the values has the program's ops. Raises Undecided when it takes another gene."""
+    def grown(self, values: Mapping[str, Label], known: Parts | None) -> "bool | Open":
+        """Whether the network of the values has the program's ops; where it takes another gene to tell, that gene."""
 
         def read(gene: str) -> Label:
             if gene not in values:
@@ -81,30 +80,71 @@ class _Search:
                         return False
                     known = parts
         except Undecided as missing:
-            missing.known = known
-            raise
+            return self.begins_block_alike(values, begun, missing) and Open(missing.gene, known)
         except Misshapen:
             return False
         return True
 
     def begins_alike(self, parts: Parts) -> bool:
         """Whether the program begins with the ops of the parts that there are so far."""
-        key = ("<begun>", parts.rest.key, *(_content(stage) for stage in parts.stages))
-        begun = kept(self.space, key, lambda: _begun(self.space, parts))
+        begun = self.begun(parts)
         if begun is None:
-            return False
-        image, classes, body = begun
-        same: bool = (image, classes) == (self.program.image, self.program.classes)
+            # A stage may be legal only with its first block, which brings its width.
+            return not parts.stages[-1].blocks
+        program, body = begun
+        same: bool = (program.image, program.classes) == (self.program.image, self.program.classes)
         return same and body == self.wanted[: len(body)]
 
+    def begins_block_alike(self, values: Mapping[str, Label], begun: Parts | None, missing: Undecided) -> bool:
+        """Whether the program has the ops of the block begun, up to the step that takes the missing gene."""
+        if missing.place is None:
+            return True
+        stage, place = missing.place
+        # Whatever the other genes are, what comes before that step is this.
+        read = canonical(self.space, values).__getitem__
+        grown = self.space.filler.steps(read, begun)
+        parts = next(parts for parts in grown if _length(parts) == (stage + 1, place + 1))
+        found = self.begun(parts)
+        if found is None:
+            return True
+        program, body = found
+        certain = _certain(program.ops, f"stages.{stage}.blocks.{place}.", _step(missing.path))
+        return body[:certain] == self.wanted[:certain]
 
-def _begun(space: SearchSpace, parts: Parts) -> tuple[ir.Feature, int, list[Signature]] | None:
-    """The image, the classes and the ops of a network that ends where the parts end; None if it is not legal."""
+    def begun(self, parts: Parts) -> tuple[ir.Program, list[Signature]] | None:
+        """The network that ends where the parts end, and its ops; None if it is not legal."""
+        key = ("<begun>", parts.rest.key, *(_content(stage) for stage in parts.stages))
+        return cast(
+            "tuple[ir.Program, list[Signature]] | None", kept(self.space, key, lambda: _begun(self.space, parts))
+        )
+
+
+def _begun(space: SearchSpace, parts: Parts) -> tuple[ir.Program, list[Signature]] | None:
     try:
         program = resolve(assembled(space, _closed(parts))[1])
     except (ValidationError, SpecError):
         return None
-    return program.image, program.classes, _body(program)
+    return program, _body(program)
+
+
+def _step(path: list[str | int]) -> tuple[int, ...]:
+    """The number of a step in its block, in the residual there, and so on: as in the paths of ops."""
+    kept_parts = takewhile(lambda part: isinstance(part, int) or part in ("residual", "sequence"), path)
+    return tuple(part for part in kept_parts if isinstance(part, int))
+
+
+def _certain(ops: Iterable[ir.Op], block: str, step: tuple[int, ...]) -> int:
+    """How many lines of the ops come from steps before a step of the block, or from before the block."""
+    lines = 0
+    for op in ops:
+        numbers = takewhile(str.isdigit, op.path.removeprefix(block).split("."))
+        at = tuple(map(int, numbers)) if op.path.startswith(block) else ()
+        if at and at[: len(step)] >= step[: len(at)]:
+            inside = sum(_certain(inner, block, step) for inner in ir.inside(op)) if isinstance(op, ir.Residual) else 0
+            # A residual stays one once there is something in it.
+            return lines + (1 + inside if inside else 0)
+        lines += len(list(_signatures(op, 0)))
+    return lines
 
 
 def _length(parts: Parts) -> tuple[int, int]:
@@ -136,9 +176,23 @@ def _signatures(op: ir.Op, level: int) -> Iterator[Signature]:
     if isinstance(op, ir.DropPath):
         return
     yield level, type(op).__name__, op.facts(), op.source, op.target
-    if isinstance(op, ir.Residual):
-        for inner in op.ops:
+    if isinstance(op, ir.Branches):
+        yield from _branch_signatures(op, level + 1)
+        return
+    for ops in ir.inside(op):
+        for inner in ops:
             yield from _signatures(inner, level + 1)
+
+
+def _branch_signatures(op: ir.Branches, level: int) -> Iterator[Signature]:
+    parts = []
+    for branch in op.branches:
+        inner = [line for each in branch.ops for line in _signatures(each, level + 1)]
+        parts.append([(level, "branch", str(branch.feed), branch.target, branch.target), *inner])
+    if op.commutes:
+        parts.sort(key=repr)
+    for part in parts:
+        yield from part
 
 
 def find(space: SearchSpace, program: ir.Program) -> Assignment | None:

@@ -9,20 +9,20 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from archspec.costs import Cost
 from archspec.costs import cost as cost_of
 from archspec.errors import SpecError
 from archspec.ir import Program
 from archspec.resolve import resolve
-from archspec.schema.expand import expand_downsample, expand_stem, expand_step
+from archspec.schema.expand import expand_downsample, expand_stem, expand_steps
 from archspec.schema.load import network_from, network_yaml
 from archspec.schema.located import LocatedDict, LocatedList
 from archspec.schema.network import Network, Stage
 from archspec.schema.steps import Block
 from archspec.search.space.conditions import Label, Read
-from archspec.search.space.filling import Misshapen, Part, Parts
+from archspec.search.space.filling import Misshapen, Part, Parts, StageParts
 from archspec.search.space.genes import NETWORK
 from archspec.search.space.model import Assignment, SearchSpace, canonical
 
@@ -85,7 +85,8 @@ def assembled(space: SearchSpace, parts: Parts) -> tuple[Network, Network]:
     stages, blocks = [], {}
     for made in parts.stages:
         used = tuple(names[block.key] for block in made.blocks)
-        stages.append(kept(space, (*made.stage.key, *used), lambda: _checked_stage(made.stage, used)))  # noqa: B023
+        key = (*made.stage.key, *used, made.first)
+        stages.append(kept(space, key, lambda: _checked_stage(made, used)))  # noqa: B023
         for block in made.blocks:
             blocks[names[block.key]] = kept(space, block.key, lambda: _checked_block(block))  # noqa: B023
     plain = {"stages": tuple(s for s, _ in stages), "blocks": {name: b for name, (b, _) in blocks.items()}}
@@ -107,29 +108,23 @@ def _checked_rest(space: SearchSpace, parts: Parts, names: Mapping[Any, str]) ->
     """Everything but stages and blocks as models, and those of them that change when spelt out."""
     network = Network.model_validate(_written(space, parts, names))
     own = {key: getattr(network, key) for key in network.model_fields_set - {"stages", "blocks"}}
-    spelt = {"stem": tuple(map(expand_step, expand_stem(network.stem)))}
+    spelt = {} if network.stem is None else {"stem": expand_steps(expand_stem(network.stem))}
     if network.downsample is not None:
-        spelt["downsample"] = tuple(map(expand_step, expand_downsample(network.downsample)))
+        spelt["downsample"] = expand_steps(expand_downsample(network.downsample))
     return {key: own[key] for key in Network.model_fields if key in own}, spelt
 
 
-def _checked_stage(part: Part, names: tuple[str, ...]) -> tuple[Stage, Stage]:
-    stage = Stage.model_validate({**part.data, "block": _block_field(names)})
+def _checked_stage(made: StageParts, names: tuple[str, ...]) -> tuple[Stage, Stage]:
+    stage = Stage.model_validate({**made.stage.data, **_block_fields(names, made.first)})
     if stage.downsample is None:
         return stage, stage
-    spelt = tuple(map(expand_step, expand_downsample(stage.downsample)))
+    spelt = expand_steps(expand_downsample(stage.downsample))
     return stage, stage.model_copy(update={"downsample": spelt})
 
 
 def _checked_block(part: Part) -> tuple[Block, Block]:
     block = _BLOCK.validate_python(part.data)
-    return block, tuple(map(_spelt_out, block))
-
-
-def _spelt_out(branch: Any) -> Any:
-    (name,) = type(branch).model_fields
-    steps: tuple[BaseModel, ...] = tuple(map(expand_step, getattr(branch, name)))
-    return branch.model_copy(update={name: steps})
+    return block, expand_steps(block)
 
 
 def block_names(parts: Parts) -> dict[tuple[str | int, ...], str]:
@@ -149,6 +144,18 @@ def block_names(parts: Parts) -> dict[tuple[str | int, ...], str]:
                 own += "_"
             names[key] = own
     return names
+
+
+def _block_fields(names: tuple[str, ...], first: bool) -> dict[str, Any]:
+    """What a stage says of its blocks: `block`, and `first` where the first one stands out of turn."""
+    in_turn = _block_field((names[1], *names[1:]) if first and len(names) > 1 else names)
+    for period in range(1, len(names)) if first else ():
+        # The first place of the cycle is free here: what stands there is what comes round to it.
+        cycle = (names[period], *names[1:period])
+        if all(name == cycle[place % period] for place, name in enumerate(names) if place):
+            in_turn = cycle[0] if period == 1 else cycle
+            break
+    return {"first": names[0], "block": in_turn} if first else {"block": in_turn}
 
 
 def _block_field(names: tuple[str, ...]) -> str | tuple[str, ...]:
@@ -182,7 +189,9 @@ def _written(space: SearchSpace, parts: Parts, names: Mapping[Any, str]) -> Loca
     stages, blocks = LocatedList(), LocatedDict()
     for made in parts.stages:
         stage: LocatedDict = made.stage.data.copy()
-        stage.put("block", _listed(_block_field(tuple(names[block.key] for block in made.blocks))))
+        used = tuple(names[block.key] for block in made.blocks)
+        for key, value in _block_fields(used, made.first).items():
+            stage.put(key, _listed(value))
         stages.add(stage)
         blocks.update({names[block.key]: block.data for block in made.blocks})
     data.put("stages", stages)

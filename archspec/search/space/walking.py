@@ -12,7 +12,8 @@ from archspec.errors import Problem, SpecError
 from archspec.schema.problems import dotted
 from archspec.search.space.conditions import Chosen, Condition, Reference, every, negated, some
 from archspec.search.space.genes import NETWORK, Scope, gene_name
-from archspec.search.space.holes import Hole, holds_hole
+from archspec.search.space.holes import Hole
+from archspec.search.space.inlining import needs_filling, reference
 
 MAXIMUM_DEPTH = 1024
 MAXIMUM_GENES = 1024
@@ -47,12 +48,22 @@ class Walk:
 
     def walk(self, node: Any, scope: Scope, condition: Condition) -> None:
         """Note every hole at or below a node that is part of the network under the condition."""
-        if condition is False or not holds_hole(node):
+        if condition is False or not needs_filling(node):
             return
         for inner, found in self.alternatives(node, scope, condition):
-            if isinstance(found, Mapping | list | tuple):
+            inlined = reference(found)
+            if inlined is not None:
+                for picked, name in self.alternatives(inlined, scope, inner):
+                    self.block(name, scope, picked)
+            elif isinstance(found, Mapping | list | tuple):
                 for child in found.values() if isinstance(found, Mapping) else found:
                     self.walk(child, scope, inner)
+
+    def block(self, name: Any, scope: Scope, condition: Condition) -> None:
+        """Walk a named block, where there is one."""
+        blocks = self.template.get("blocks")
+        if isinstance(blocks, Mapping) and isinstance(name, str) and name in blocks:
+            self.walk(blocks[name], scope, condition)
 
     def alternatives(self, node: Any, scope: Scope, condition: Condition) -> Iterator[tuple[Condition, Any]]:
         """What may stand where a node stands, holes filled in at the top, and under which condition."""
@@ -111,21 +122,25 @@ class Walk:
 
     def stage(self, stage: Mapping[str, Any], scope: Scope, condition: Condition) -> None:
         """Walk the blocks of a stage, each under the condition that the stage is deep enough and picks it."""
-        blocks = self.template.get("blocks")
         depths = [
             (inner, depth)
             for inner, depth in self.alternatives(stage.get("depth"), scope, condition)
             if type(depth) is int and 1 <= depth <= MAXIMUM_DEPTH
         ]
-        if not isinstance(blocks, Mapping):
-            return
         reached = _reached(depths)
+        in_turn: Condition = False
+        """Whether the first place, too, has the block whose turn it is."""
+        for picked, name in self.alternatives(stage.get("first"), scope, condition):
+            if name is None:
+                in_turn = some(in_turn, picked)
+            elif reached:
+                self.block(name, Scope(scope.stage, 0), every(picked, reached[0]))
         for inner, names in self.alternatives(stage.get("block"), scope, condition):
             items = names if isinstance(names, list | tuple) and names else [names]
             for place, deep_enough in enumerate(reached):
+                there = deep_enough if place else every(deep_enough, in_turn)
                 for picked, name in self.alternatives(items[place % len(items)], scope, inner):
-                    if isinstance(name, str) and name in blocks:
-                        self.walk(blocks[name], Scope(scope.stage, place), every(picked, deep_enough))
+                    self.block(name, Scope(scope.stage, place), every(picked, there))
 
 
 def _reached(depths: list[tuple[Condition, int]]) -> list[Condition]:

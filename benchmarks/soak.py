@@ -6,7 +6,7 @@
 
 Trials are as small as they get (one epoch of 32 images), so that what is measured is everything else. After the run
 the tables are checked: each trial has one outcome, no token was given twice, nothing runs without a lease, and Optuna's
-book says the same as ours.
+study says the same as our tables.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -25,7 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from archspec.search.runner import open_store  # noqa: E402
 from archspec.search.study import Study, load_study  # noqa: E402
-from studies import SPACE, check_books, trials_of  # noqa: E402
+from studies import SPACE, check_invariants, descendants, trials_of  # noqa: E402
 
 WIDE = SPACE.replace("{choose: [8, 12, 16]}", "{range: [4, 64]}").replace("params <= 3K", "params <= 60K")
 STUDY = """
@@ -40,33 +41,17 @@ workers: {lease_seconds: 20}
 """
 
 
-def processes(root: int) -> dict[int, list[str]]:
-    """The descendants of a process, with their command lines."""
-    parents: dict[int, int] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-    found, new = set(), {root}
-    while new:
-        new = {child for child, parent in parents.items() if parent in new} - found
-        found |= new
-    lines = {}
-    for process in found:
-        try:
-            lines[process] = Path(f"/proc/{process}/cmdline").read_text().split("\0")
-        except OSError:
-            continue
-    return lines
+KINDS = {"archspec-worker": "worker", "archspec-fork": "fork server", "archspec-trial": "trial"}
+"""What the processes of a command call themselves, see `name_process`."""
 
 
-def kind_of(process: int, lines: dict[int, list[str]]) -> str:
-    """What a process of the command is."""
-    if "archspec.search.foreman" in lines[process]:
-        return "worker"
-    parent = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
-    return "trial" if "archspec.search.child" in lines.get(parent, []) else "parent of trials"
+def kinds_of(command: int) -> dict[int, str]:
+    """The processes under a command, and what each is."""
+    found = {}
+    for process in descendants(command):
+        with suppress(OSError):
+            found[process] = KINDS.get(Path(f"/proc/{process}/comm").read_text().strip(), "")
+    return {process: kind for process, kind in found.items() if kind}
 
 
 def start(study: Study, file: Path, workers: int, changes: list[str]) -> subprocess.Popen[bytes]:
@@ -85,7 +70,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> None:
     changes += [f"sampler.name={arguments.sampler}", f"name=soak_{uuid.uuid4().hex[:8]}"]
     changes += [f"storage={arguments.database}"] if arguments.database else []
     study = load_study(folder / "study.yaml", tuple(changes))
-    rng, kills, restarts = random.Random(arguments.seed), dict.fromkeys(("worker", "parent of trials", "trial"), 0), 0
+    rng, kills, restarts = random.Random(arguments.seed), dict.fromkeys(KINDS.values(), 0), 0
     began = time.perf_counter()
     command = start(study, folder / "study.yaml", arguments.workers, changes)
     while command.poll() is None:
@@ -98,20 +83,17 @@ def run(arguments: argparse.Namespace, folder: Path) -> None:
             restarts += 1
             command = start(study, folder / "study.yaml", arguments.workers, changes)
             continue
-        lines = processes(command.pid)
-        if not any("archspec.search.foreman" in line for line in lines.values()):
+        victims = kinds_of(command.pid)
+        if "worker" not in victims.values():
             continue  # the command is still looking at the machine
-        try:
-            victim = rng.choice(sorted(lines))
-            kind = kind_of(victim, lines)
+        victim = rng.choice(sorted(victims))
+        with suppress(ProcessLookupError):
             os.kill(victim, signal.SIGKILL)
-        except (IndexError, OSError):
-            continue
-        kills[kind] += 1
+            kills[victims[victim]] += 1
     seconds = time.perf_counter() - began
     if command.returncode:
         raise SystemExit(f"the command failed: {command.stderr.read().decode() if command.stderr else ''}")
-    check_books(study, arguments.trials)
+    check_invariants(study, arguments.trials)
     report(study, arguments, seconds, kills, restarts)
 
 
@@ -130,9 +112,10 @@ def report(study: Study, arguments: argparse.Namespace, seconds: float, kills: d
     print(f"{len(records)} trials on {where}")
     print(f"outcomes: {states['complete']} complete, {states['failed']} failed; {len(attempts)} attempts: {exits}")
     print(f"kill -9: {killed}, {restarts} of the command")
+    print(f"load of the machine (1 minute): {os.getloadavg()[0]:.1f}")
     print(f"{seconds:.1f} s, of which {busy:.1f} s from the first trial to the last; training {trained:.1f} s in all")
     print(f"framework: {each:.3f} s a trial and worker; {len(records) / busy:.1f} trials a second")
-    print("every trial has exactly one outcome; the tables and Optuna's book agree")
+    print("every trial has exactly one outcome; our tables and Optuna's agree")
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Small real studies for tests: a space of a few dozen points, a few dozen fractals, an epoch in a blink."""
 
-import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,8 +16,8 @@ from archspec.results.records import EvaluationRecord
 from archspec.results.store import Store
 from archspec.results.tables import AttemptRow, EpochRow, EvaluationRow, ProposerRow, TrialRow
 from archspec.schema.network import Network
-from archspec.search.book import book_name
-from archspec.search.nursery import Nursery
+from archspec.search.optuna_study import optuna_name
+from archspec.search.processes import ForkServer, environment_of_children
 from archspec.search.runner import open_store, urls_of
 from archspec.search.study import Study, load_study
 
@@ -91,17 +92,52 @@ class Recorder:
 
 
 @contextmanager
-def warm_nursery(cache: Path) -> Iterator[Nursery]:
-    """Processes of trials for many studies, which import torch once; images are kept in `cache`."""
-    before = os.environ.get("ARCHSPEC_CACHE")
-    os.environ["ARCHSPEC_CACHE"] = str(cache)
-    try:
-        with Nursery() as nursery:
-            yield nursery
-    finally:
-        os.environ.pop("ARCHSPEC_CACHE")
-        if before is not None:
-            os.environ["ARCHSPEC_CACHE"] = before
+def cloned(server: ForkServer) -> Iterator[ForkServer]:
+    """A fork server of a test's own, to be maltreated."""
+    with ForkServer(clone=server.clone()) as own:
+        yield own
+
+
+class Terminal:
+    """The command in a process of its own, see terminal.py."""
+
+    def __init__(self, server: ForkServer, folder: Path, *changes: str, workers: int = 1) -> None:
+        clone = server.clone()
+        assert clone is not None
+        words = ["search", str(folder / "study.yaml"), "--workers", str(workers)]
+        for change in (f"output={folder / 'results'}", *changes):
+            words += ["--set", change]
+        command = [sys.executable, str(Path(__file__).with_name("terminal.py")), str(clone.channel), str(clone.log)]
+        self.process = subprocess.Popen(
+            [*command, *words],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, pass_fds=(clone.channel, clone.log),
+            env=environment_of_children(),
+        )  # fmt: skip
+        clone.close()
+
+    def end(self, seconds: float = 120) -> str:
+        """What it said on standard error."""
+        return self.process.communicate(timeout=seconds)[1]
+
+    def children(self) -> list[int]:
+        """The processes under it: workers, fork servers, trials."""
+        return descendants(self.process.pid)
+
+
+def descendants(process: int) -> list[int]:
+    """The processes under one."""
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    found: list[int] = []
+    new = [process]
+    while new:
+        new = [child for child, parent in parents.items() if parent in new]
+        found += new
+    return found
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -114,7 +150,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 def optuna_trials(study: Study) -> list[optuna.trial.FrozenTrial]:
     with open_store(study) as store:
-        name = book_name(store.get_study(study.name))
+        name = optuna_name(store.get_study(study.name))
     storage = optuna.storages.RDBStorage(urls_of(study).optuna)
     try:
         return optuna.load_study(study_name=name, storage=storage).get_trials()
@@ -126,8 +162,8 @@ def optuna_trials(study: Study) -> list[optuna.trial.FrozenTrial]:
 TOLD = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
 
 
-def check_books(study: Study, trials: int, total: bool = True) -> None:
-    """Every trial has exactly one outcome, each trained once to its end, and both books say the same.
+def check_invariants(study: Study, trials: int, total: bool = True) -> None:
+    """Every trial has exactly one outcome, each trained once to its end, and Optuna says the same as we.
 
     `total`: the study is done; otherwise trials may be running, and then under a live lease or waiting for a worker.
     """

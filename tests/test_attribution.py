@@ -150,7 +150,7 @@ def test_a_table_is_attributed_stage_by_stage(tmp_path: Path) -> None:
     found = of_table(str(write_table(tmp_path / "t.parquet", table.facts, entries)), 0)
     names = [effect.name for effect in found.factors]
     axes = ("connectivity", "channel sharing", "weights")
-    assert set(names) == {f"stage {s}: {axis}" for s in (0, 1) for axis in axes} | {"stages.1.width"}
+    assert set(names) == {f"stage {s}: {axis}" for s in (0, 1) for axis in axes}
     assert found.follows["stage 0: position sharing"] == "stage 0: weights"
     assert found.explained > 0.8
     assert all(pair.share is not None and pair.share < 0.05 for pair in found.pairs)

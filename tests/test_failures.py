@@ -1,11 +1,11 @@
-"""Failures by cause, with real ones: each has its policy, its retries, and fuses that stop a hopeless study."""
+"""Failures by cause, real ones: each has its policy and retries, and a circuit breaker stops a hopeless study."""
 
 import os
 import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,18 +14,12 @@ from archspec.errors import SpecError, StudyError
 from archspec.results.records import EndedTrial
 from archspec.schema.network import Network
 from archspec.search.machine import is_gone, kernel_kills, process_place
-from archspec.search.nursery import Nursery
 from archspec.search.policies import Failures, Policy
+from archspec.search.processes import ForkServer
 from archspec.search.recipe import Recipe
 from archspec.search.runner import open_store, search
 from archspec.search.study import Study, load_study
-from studies import Recorder, check_books, trials_of, warm_nursery, write_study
-
-
-@pytest.fixture(scope="module")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    with warm_nursery(tmp_path_factory.getbasetemp() / "cache") as warm:
-        yield warm
+from studies import Recorder, check_invariants, cloned, trials_of, write_study
 
 
 class Saboteur(Recorder):
@@ -41,9 +35,9 @@ class Saboteur(Recorder):
             self.act(name)
 
 
-def trial_of(nursery: Nursery) -> int:
+def trial_of(server: ForkServer) -> int:
     """The process of the trial that runs now."""
-    children = Path(f"/proc/{nursery.parent}/task/{nursery.parent}/children").read_text().split()
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
     return int(children[0])
 
 
@@ -52,79 +46,81 @@ def exits_of(study: Study, trial: int = 0) -> list[str | None]:
         return [each.exit for each in store.attempts(trials_of(study)[trial].uuid)]
 
 
-def test_a_trial_that_is_killed_is_resumed_from_its_checkpoint(tmp_path: Path, nursery: Nursery) -> None:
+def test_a_trial_that_is_killed_is_resumed_from_its_checkpoint(tmp_path: Path, server: ForkServer) -> None:
     study = write_study(tmp_path, "budget.trials=2", "recipe.epochs=4")
-    watched = Saboteur(lambda name: os.kill(trial_of(nursery), signal.SIGKILL), epoch=2)
-    search(study, watched, nursery=nursery)
-    check_books(study, 2)
+    watched = Saboteur(lambda name: os.kill(trial_of(server), signal.SIGKILL), epoch=2)
+    search(study, watched, server=server)
+    check_invariants(study, 2)
     assert exits_of(study) == ["killed", "ok"]
     assert watched.epochs[:6] == [("trial 0", epoch) for epoch in (1, 2, 1, 2, 3, 4)]
     alone = write_study(tmp_path, "budget.trials=1", "recipe.epochs=4", f"output={tmp_path / 'alone'}")
-    search(alone, Recorder(), nursery=nursery)
+    search(alone, Recorder(), server=server)
     curves = [[epoch.val_loss for epoch in trials_of(each)[0].curve] for each in (study, alone)]
     assert curves[0] == curves[1], "bit for bit as if it had not been killed"
 
 
-def test_a_trial_that_is_killed_too_often_is_recorded_and_the_study_goes_on(tmp_path: Path, nursery: Nursery) -> None:
+def test_a_trial_that_is_killed_too_often_is_recorded_and_the_study_goes_on(tmp_path: Path, server: ForkServer) -> None:
     study = write_study(tmp_path, "budget.trials=2", "failures.killed={retries: 1}")
-    killer = Saboteur(lambda name: name == "trial 0" and os.kill(trial_of(nursery), signal.SIGSEGV), attempts=9)
-    search(study, killer, nursery=nursery)
-    check_books(study, 2)
+    killer = Saboteur(lambda name: name == "trial 0" and os.kill(trial_of(server), signal.SIGSEGV), attempts=9)
+    search(study, killer, server=server)
+    check_invariants(study, 2)
     assert exits_of(study) == ["killed", "killed"]
     first, second = trials_of(study)
     assert (first.state, first.cause, second.state) == ("failed", "killed", "complete")
     assert "SIGSEGV" in first.message
 
 
-def test_a_trial_that_hangs_is_ended_and_the_study_goes_on(tmp_path: Path, nursery: Nursery) -> None:
+def test_a_trial_that_hangs_is_ended_and_the_study_goes_on(tmp_path: Path, server: ForkServer) -> None:
     limits = "failures.timeout={silent_minutes: 0.1, minutes: null}"
     study = write_study(tmp_path, "budget.trials=2", limits)
-    search(study, Saboteur(lambda name: name == "trial 0" and stop(nursery)), nursery=nursery)
-    check_books(study, 2)
+    search(study, Saboteur(lambda name: name == "trial 0" and stop(server)), server=server)
+    check_invariants(study, 2)
     assert [record.cause for record in trials_of(study)] == ["timeout", "ok"]
     assert "no step of training in 0.1 minutes" in trials_of(study)[0].message
 
 
-def stop(nursery: Nursery) -> None:
-    os.kill(trial_of(nursery), signal.SIGSTOP)
+def stop(server: ForkServer) -> None:
+    os.kill(trial_of(server), signal.SIGSTOP)
 
 
-def test_a_trial_that_takes_too_long_is_ended(tmp_path: Path, nursery: Nursery) -> None:
+def test_a_trial_that_takes_too_long_is_ended(tmp_path: Path, server: ForkServer) -> None:
     study = write_study(tmp_path, "budget.trials=1", "recipe.epochs=100000", "failures.timeout={minutes: 0.03}")
-    search(study, Recorder(), nursery=nursery)
+    search(study, Recorder(), server=server)
     assert [(record.cause, record.message) for record in trials_of(study)] == [
         ("timeout", "it took longer than 0.03 minutes")
     ]
-    check_books(study, 1)
+    check_invariants(study, 1)
 
 
 def test_out_of_memory_is_retried_once_at_half_the_micro_batch(
-    tmp_path: Path, nursery: Nursery, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, server: ForkServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process of a trial has so little address space that a batch does not fit: RLIMIT_AS, the real error."""
     large = ("data.train=2048", "recipe.batch=2048", "recipe.epochs=2")
     study = write_study(tmp_path, "budget.trials=1", *large)
-    with warm_nursery(tmp_path / "cache") as own:
+    with cloned(server) as own:
         seen = Saboteur(lambda name: None)
 
         def squeeze(name: str, epochs: int, network: Network) -> None:
             Recorder.evaluation_started(seen, name, epochs, network)
             limit = resource.RLIM_INFINITY if seen.started.count(name) > 1 else mapped(own) + 40 * 2**20
-            resource.prlimit(own.parent or 0, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+            resource.prlimit(own.pid or 0, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
 
         monkeypatch.setattr(seen, "evaluation_started", squeeze)
-        search(study, seen, nursery=own)
-    check_books(study, 1)
+        search(study, seen, server=own)
+    check_invariants(study, 1)
     assert exits_of(study) == ["out_of_memory", "ok"]
     assert "1024 images at a time" in trials_of(study)[0].message
 
 
-def mapped(nursery: Nursery) -> int:
+def mapped(server: ForkServer) -> int:
     """Bytes of address space of the warm parent."""
-    return int(Path(f"/proc/{nursery.parent}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    return int(Path(f"/proc/{server.pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_a_data_error_stops_the_study_and_leaves_the_trial_to_be_resumed(tmp_path: Path) -> None:
+def test_a_data_error_stops_the_study_and_leaves_the_trial_to_be_resumed(
+    tmp_path: Path, server: ForkServer, cache: Path
+) -> None:
     from PIL import Image
 
     for split in ("train", "val"):
@@ -135,7 +131,7 @@ def test_a_data_error_stops_the_study_and_leaves_the_trial_to_be_resumed(tmp_pat
                 Image.new("RGB", (20, 20), (number * 15, 0, 100)).save(folder / f"{number}.png")
     data = f"data={{name: imagefolder, root: {tmp_path / 'images'}, size: 16}}"
     study = write_study(tmp_path, "budget.trials=3", "recipe.epochs=2", "recipe.batch=4", data)
-    with warm_nursery(tmp_path / "cache") as nursery:
+    with cloned(server) as own:
         hidden = tmp_path / "hidden"
 
         class Thief(Recorder):
@@ -143,17 +139,17 @@ def test_a_data_error_stops_the_study_and_leaves_the_trial_to_be_resumed(tmp_pat
                 super().evaluation_started(name, epochs, network)
                 if name == "trial 0":  # before the processes of trials have opened them
                     (tmp_path / "images").rename(hidden)
-                    for file in (tmp_path / "cache").rglob("*"):
+                    for file in cache.rglob("*"):
                         if file.is_file():
                             file.unlink()
 
         with pytest.raises(StudyError, match=r"trial 0 failed, and `failures.data` says to stop"):
-            search(study, Thief(), nursery=nursery)
+            search(study, Thief(), server=own)
         assert exits_of(study) == ["data"]
         assert not trials_of(study)[0].is_finished
         hidden.rename(tmp_path / "images")
-        search(study, Recorder(), nursery=nursery)
-    check_books(study, 3)
+        search(study, Recorder(), server=own)
+    check_invariants(study, 3)
 
 
 # --- the policies as data
@@ -163,24 +159,26 @@ def ended(*causes: str) -> list[EndedTrial]:
     return [EndedTrial(number, cause, f"message {number}") for number, cause in enumerate(causes)]
 
 
-def test_fuses_count_in_a_row_and_by_share() -> None:
+def test_the_circuit_breaker_counts_in_a_row_and_by_share() -> None:
     failures = Failures(killed=Policy(consecutive=3, share=0.25), diverged="record")
-    assert failures.fuse(ended("killed", "killed", "ok", "killed", "killed")) is None
+    assert failures.circuit_breaker(ended("killed", "killed", "ok", "killed", "killed")) is None
     assert "last 3 trials failed; the last one: killed: message 4" in (
-        failures.fuse(ended("ok", "ok", "killed", "killed", "killed")) or ""
+        failures.circuit_breaker(ended("ok", "ok", "killed", "killed", "killed")) or ""
     )
-    assert failures.fuse(ended("killed", "killed", "diverged", "killed", "killed")) is None, "one cause at a time"
+    assert failures.circuit_breaker(ended("killed", "killed", "diverged", "killed", "killed")) is None, (
+        "one cause at a time"
+    )
     few = ["killed", "ok", "ok"] * 6
-    assert failures.fuse(ended(*few)) is None, "too few to speak of a share"
+    assert failures.circuit_breaker(ended(*few)) is None, "too few to speak of a share"
     assert "7 of 20 trials failed for one cause; the last one: killed: message 18" in (
-        failures.fuse(ended(*few, "killed", "ok")) or ""
+        failures.circuit_breaker(ended(*few, "killed", "ok")) or ""
     )
 
 
 def test_out_of_memory_stops_no_study_that_finds_something() -> None:
     failures = Failures()
-    assert failures.fuse(ended(*["out_of_memory"] * 30, "ok", *["out_of_memory"] * 30)) is None
-    assert "out_of_memory" in (failures.fuse(ended(*["out_of_memory"] * 40)) or "")
+    assert failures.circuit_breaker(ended(*["out_of_memory"] * 30, "ok", *["out_of_memory"] * 30)) is None
+    assert "out_of_memory" in (failures.circuit_breaker(ended(*["out_of_memory"] * 40)) or "")
 
 
 def test_policies_are_written_short_or_long(tmp_path: Path) -> None:
@@ -191,6 +189,8 @@ def test_policies_are_written_short_or_long(tmp_path: Path) -> None:
     assert failures.policy("diverged") == Policy(retries=2, then="stop")
     assert failures.timeout.minutes == 5
     assert failures.policy("data").then == "stop"
+    assert str(failures.policy("diverged")).startswith("2 retries, then the study stops; 8 in a row stop the study")
+    assert failures.described()["out_of_memory"].startswith("1 retry at half the micro-batch, then ")
     with pytest.raises(SpecError, match=r"failures"):
         load_study(tmp_path / "study.yaml", ("failures.diverged=ignore",))
 

@@ -13,7 +13,7 @@ from synthetic_table import planted, synthetic_table
 from archspec.results.records import Objective
 from archspec.search.extrapolation import extrapolated, unbounded
 from archspec.search.samplers import RegularisedEvolution
-from archspec.search.simulate import Answers, Simulation
+from archspec.search.simulate import Answers, Simulation, on_smaller_device
 from archspec.search.space import SearchSpace, canonical, load_space, nearest_to_feasible, point, points, sample
 from archspec.search.space.repair import UNUSABLE, repaired
 from archspec.search.space.spread import one_hot, spread
@@ -100,27 +100,31 @@ def test_a_spread_beginning_is_more_even_than_a_drawn_one(space: SearchSpace) ->
     assert len(set(order)) == 24
     drawn = statistics.fmean(unevenness(rng.sample(every, 24)) for _ in range(20))  # type: ignore[arg-type]
     assert unevenness([every[number] for number in order]) < 0.85 * drawn  # type: ignore[misc]
-    for name in ("stages.0.sharing", "stages.1.width"):
+    for name in ("stages.0.weights", "stages.1.weights"):
         counts = Counter(every[number][name] for number in order)
-        assert min(counts.values()) >= 6
+        assert set(counts.values()) == {6}
 
 
 def test_a_repair_is_the_smallest_edit(space: SearchSpace) -> None:
     rng = random.Random(0)
     every = list(points(space))
-    usable = [each for each in every if each["stages.1.width"] == 48 and each["stages.0.weights"] == "static"]
+    usable = [
+        each
+        for each in every
+        if each["stages.1.weights"] == "local(reduction=4)" and each["stages.0.weights"] == "static"
+    ]
     allowed = {tuple(each.values()) for each in usable}
 
     def broken(each: dict[str, object]) -> float:
-        return 0.0 if tuple(each.values()) in allowed else 1.0 + (each["stages.1.width"] != 48)
+        return 0.0 if tuple(each.values()) in allowed else 1.0 + (each["stages.1.weights"] != "local(reduction=4)")
 
     for start in rng.sample(every, 20):
         found = repaired(space, start, broken, rng)  # type: ignore[arg-type]
         assert found is not None
         assert tuple(found.values()) in allowed
-        changed = sum(found[name] != start[name] for name in ("stages.1.width", "stages.0.weights"))
-        others = [name for name in found if name not in ("stages.1.width", "stages.0.weights")]
-        active_before = canonical(space, {**start, **{n: found[n] for n in ("stages.1.width", "stages.0.weights")}})
+        changed = sum(found[name] != start[name] for name in ("stages.1.weights", "stages.0.weights"))
+        others = [name for name in found if name not in ("stages.1.weights", "stages.0.weights")]
+        active_before = canonical(space, {**start, **{n: found[n] for n in ("stages.1.weights", "stages.0.weights")}})
         assert changed <= 2
         assert all(found[name] == active_before[name] for name in others) or start in usable
 
@@ -203,3 +207,15 @@ def test_ours_needs_a_third_of_the_epochs_that_random_needs(space: SearchSpace) 
     random_last = statistics.fmean(regret("random", Pruner(), budget, seed) for seed in range(6))
     for sampler in ("tpe", "nsga2"):
         assert statistics.fmean(regret(sampler, HALVING, budget // 3, seed) for seed in range(3)) <= random_last
+
+
+def test_who_runs_out_of_memory_is_proposed_half_as_often_as_by_chance(space: SearchSpace) -> None:
+    answers, trials = Answers(space, on_smaller_device(synthetic_table(space, seeds=1), 0.4)), 60
+
+    def late_share(sampler: Sampler, seed: int) -> float:
+        steps = Simulation(answers, ACCURACY, sampler, HALVING, seed, sampler.name == "random").run(4 * trials)[:trials]
+        return statistics.fmean(step.cause == "out_of_memory" for step in steps[-trials // 3 :])
+
+    by_chance = statistics.fmean(late_share(Sampler(name="random"), seed) for seed in range(8))
+    assert 0.25 < by_chance < 0.55
+    assert statistics.fmean(late_share(Sampler(), seed) for seed in range(2)) <= by_chance / 2

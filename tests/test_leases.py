@@ -13,7 +13,7 @@ from store_requests import STUDY, ask
 
 from archspec.results.leases import Lease, LeaseLost, Leases, database_clock
 from archspec.results.records import EpochRecord, EvaluationRecord
-from archspec.results.standing import Standing
+from archspec.results.status import StudyStatus
 from archspec.results.store import Store
 from archspec.results.tables import EvaluationRow, ProposerRow
 
@@ -47,10 +47,10 @@ def test_one_worker_has_an_evaluation_until_its_lease_runs_out(store: Store) -> 
     lease = first.claim(record)
     assert lease == Lease(record.uuid, 1)
     assert second.claim(record) is None
-    assert Standing(store, "first").free("b") == ()
+    assert StudyStatus(store, "first").free("b") == ()
     assert first.renew(lease) == ()
     run_out(store)
-    assert [free.uuid for free in Standing(store, "first").free("b")] == [record.uuid]
+    assert [free.uuid for free in StudyStatus(store, "first").free("b")] == [record.uuid]
     assert second.claim(record) == Lease(record.uuid, 2)
     assert first.renew(lease) == (lease,)
     assert exits(store, record) == [(1, "a", "lost"), (2, "b", None)]
@@ -107,7 +107,7 @@ def test_what_was_given_back_is_free_at_once(store: Store) -> None:
     with pytest.raises(LeaseLost):
         first.record_epoch(lease, EpochRecord(1))
     assert second.claim(record) == Lease(record.uuid, 2)
-    assert Standing(store, "first").exits() == {"out_of_memory": 1}
+    assert StudyStatus(store, "first").exits() == {"out_of_memory": 1}
 
 
 def test_what_a_dead_worker_had_is_free_at_once_when_somebody_knows(store: Store) -> None:
@@ -116,7 +116,7 @@ def test_what_a_dead_worker_had_is_free_at_once_when_somebody_knows(store: Store
     assert dead.claim(record) is not None
     assert dead.take_turn("first") is not None
     assert other.take_turn("first") is None
-    other.forget("dead")
+    other.expire("dead")
     assert other.claim(record) is not None
     assert other.take_turn("first") is not None
 
@@ -165,14 +165,14 @@ def test_a_trial_that_claims_what_another_study_began_owns_it(store: Store) -> N
 
 def _propose(url: str, name: str, budget: int, ready: Barrier) -> None:
     with Store.open(url) as store:
-        leases, standing = worker(store, name), Standing(store, "first")
+        leases, status = worker(store, name), StudyStatus(store, "first")
         ready.wait()
         while True:
             turn = leases.take_turn("first")
             if turn is None:
                 time.sleep(0.002)
                 continue
-            number = standing.trials()
+            number = status.trials()
             if number < budget:
                 leases.propose(turn, ask(number))
             leases.end_turn(turn)

@@ -2,37 +2,27 @@
 
 import random
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from archspec.errors import StoreError, StudyError
-from archspec.search.nursery import Nursery
-from archspec.search.runner import finished_trials, open_store
+from archspec.search.processes import ForkServer
+from archspec.search.runner import finished, open_store
 from archspec.search.runner import search as search_with
 from archspec.search.study import Study
 from archspec.search.suggest import SpaceExhausted
-from studies import SPACE, Recorder, check_books, trials_of, wait_for, warm_nursery, write_study
-
-COMMAND = "from archspec.cli import main; main()"
+from studies import SPACE, Recorder, Terminal, check_invariants, trials_of, wait_for, write_study
 
 Search = Callable[[Study, Recorder], None]
 
 
-@pytest.fixture(scope="module")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    with warm_nursery(tmp_path_factory.getbasetemp() / "cache") as warm:
-        yield warm
-
-
 @pytest.fixture
-def search(nursery: Nursery) -> Search:
+def search(server: ForkServer) -> Search:
     def run(study: Study, observer: Recorder) -> None:
-        search_with(study, observer, nursery=nursery)
+        search_with(study, observer, server=server)
 
     return run
 
@@ -41,13 +31,13 @@ def test_a_study_runs_to_its_total_and_again_only_to_a_larger_one(tmp_path: Path
     study = write_study(tmp_path, "references=[dw_conv_nano]")
     watched = Recorder()
     search(study, watched)
-    check_books(study, 6)
+    check_invariants(study, 6)
     assert watched.started == ["dw_conv_nano", *(f"trial {number}" for number in range(6))]
     again = Recorder()
     search(study, again)
     assert again.started == []
     search(write_study(tmp_path, "references=[dw_conv_nano]", "budget.trials=8"), again)
-    check_books(study, 8)
+    check_invariants(study, 8)
     assert again.started == ["trial 6", "trial 7"]
 
 
@@ -66,7 +56,7 @@ def test_every_trial_keeps_the_constraints_and_has_its_provenance(tmp_path: Path
 def test_no_sampler_runs_a_point_twice(tmp_path: Path, sampler: str, search: Search) -> None:
     study = write_study(tmp_path, f"sampler.name={sampler}", "recipe.epochs=1", "budget.trials=12")
     search(study, Recorder())
-    check_books(study, 12)
+    check_invariants(study, 12)
 
 
 def test_an_exhausted_space_says_so_and_keeps_what_was_found(tmp_path: Path, search: Search) -> None:
@@ -83,7 +73,7 @@ def test_a_space_without_a_feasible_point_says_so_before_any_training(tmp_path: 
     study = write_study(tmp_path, space=SPACE.replace("params <= 3K", "params <= 100"))
     with pytest.raises(StudyError, match=r"no feasible point .*\n.*params <= 100: 100 %"):
         search(study, Recorder())
-    assert finished_trials(study) == 0
+    assert not finished(study)
 
 
 def test_what_another_study_evaluated_is_not_trained_again(tmp_path: Path, search: Search) -> None:
@@ -108,7 +98,7 @@ def test_failures_are_recorded_with_their_cause_and_end_a_hopeless_study(tmp_pat
     records = trials_of(study)
     assert [record.cause for record in records] == ["diverged"] * 8
     assert all("epoch 1" in record.message for record in records), records[0].message
-    check_books(study, 8)
+    check_invariants(study, 8)
 
 
 @pytest.mark.parametrize("pruner", ["median", "successive_halving", "hyperband"])
@@ -117,7 +107,7 @@ def test_trials_are_pruned_with_two_objectives(tmp_path: Path, pruner: str, sear
         tmp_path, f"pruner={{name: {pruner}, startup: 2, warmup: 1}}", "recipe.epochs=6", "budget.trials=12"
     )
     search(study, Recorder())
-    check_books(study, 12)
+    check_invariants(study, 12)
     states = {record.state for record in trials_of(study)}
     assert states == {"complete", "pruned"}
 
@@ -129,15 +119,6 @@ def test_a_study_with_another_seed_or_objective_under_the_same_name_is_refused(t
             search(write_study(tmp_path, "budget.trials=1", change), Recorder())
 
 
-def start(study: Study, tmp_path: Path, *changes: str) -> subprocess.Popen[str]:
-    words = ["search", str(tmp_path / "study.yaml")]
-    for change in (f"output={study.folder}", *changes):
-        words += ["--set", change]
-    return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
 def epochs_recorded(study: Study) -> int:
     try:
         return sum(len(record.curve) for record in trials_of(study))
@@ -146,21 +127,25 @@ def epochs_recorded(study: Study) -> int:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_killed_at_random_moments_a_study_ends_as_if_it_never_was(tmp_path: Path, seed: int, search: Search) -> None:
+def test_killed_at_random_moments_a_study_ends_as_if_it_never_was(
+    tmp_path: Path, seed: int, search: Search, server: ForkServer
+) -> None:
     """kill -9 three times, each after a random number of further epochs and a random part of one."""
     study = write_study(tmp_path, "recipe.epochs=4")
     rng = random.Random(seed)
     for _ in range(3):
         goal = epochs_recorded(study) + rng.randint(1, 5)
-        running = start(study, tmp_path, "recipe.epochs=4")
-        wait_for(lambda goal=goal, running=running: epochs_recorded(study) >= goal or running.poll() is not None)
+        running = Terminal(server, tmp_path, "recipe.epochs=4")
+        wait_for(
+            lambda goal=goal, running=running: epochs_recorded(study) >= goal or running.process.poll() is not None
+        )
         time.sleep(rng.random() * 0.1)
-        running.send_signal(signal.SIGKILL)
-        running.communicate()
-    finished = start(study, tmp_path, "recipe.epochs=4")
-    _, errors = finished.communicate()
-    assert finished.returncode == 0, errors
-    check_books(study, 6)
+        running.process.send_signal(signal.SIGKILL)
+        running.end()
+    finished = Terminal(server, tmp_path, "recipe.epochs=4")
+    errors = finished.end()
+    assert finished.process.returncode == 0, errors
+    check_invariants(study, 6)
     # A killed run trains to the same result, bit for bit.
     alone = write_study(tmp_path, "recipe.epochs=4", "name=alone", f"output={tmp_path / 'alone'}", "budget.trials=1")
     search(alone, Recorder())
@@ -169,31 +154,33 @@ def test_killed_at_random_moments_a_study_ends_as_if_it_never_was(tmp_path: Path
     assert [epoch.val_loss for epoch in same.curve] == [epoch.val_loss for epoch in first.curve]
 
 
-def test_a_ctrl_c_is_told_and_resumed(tmp_path: Path, search: Search) -> None:
+def test_a_ctrl_c_is_told_and_resumed(tmp_path: Path, search: Search, server: ForkServer) -> None:
     study = write_study(tmp_path, "recipe.epochs=40", "budget.trials=2")
-    running = start(study, tmp_path, "recipe.epochs=40", "budget.trials=2")
+    running = Terminal(server, tmp_path, "recipe.epochs=40", "budget.trials=2")
     wait_for(lambda: epochs_recorded(study) > 3)
-    running.send_signal(signal.SIGINT)
-    _, errors = running.communicate()
-    assert running.returncode == 130
+    running.process.send_signal(signal.SIGINT)
+    errors = running.end()
+    assert running.process.returncode == 130
     assert "Traceback" not in errors
     assert "the same command goes on" in errors
     watched = Recorder()
     search(study, watched)
-    check_books(study, 2)
+    check_invariants(study, 2)
 
 
 @pytest.mark.postgresql
-def test_a_study_on_postgresql_is_killed_and_resumed(tmp_path: Path, postgresql_url: str, search: Search) -> None:
+def test_a_study_on_postgresql_is_killed_and_resumed(
+    tmp_path: Path, postgresql_url: str, search: Search, server: ForkServer
+) -> None:
     name = f"postgres{tmp_path.name.replace('-', '_')}"
     changes = (f"storage={postgresql_url}", f"name={name}", "recipe.epochs=4", "budget.trials=4")
     study = write_study(tmp_path, *changes)
-    running = start(study, tmp_path, *changes)
+    running = Terminal(server, tmp_path, *changes)
     wait_for(lambda: epochs_recorded(study) >= 5)
-    running.kill()
-    running.communicate()
+    running.process.kill()
+    running.end()
     search(study, Recorder())
-    check_books(study, 4)
+    check_invariants(study, 4)
 
 
 def test_constraints_hold_at_the_size_that_the_space_writes(tmp_path: Path, search: Search) -> None:

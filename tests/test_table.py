@@ -15,10 +15,12 @@ from archspec.errors import StoreError, StudyError
 from archspec.results.records import EpochRecord
 from archspec.search.data.config import DataConfig
 from archspec.search.recipe import Recipe
+from archspec.search.runner import open_store, search
 from archspec.search.space import load_space
+from archspec.search.study import load_study
 from archspec.search.table import Table, read_table, replay, write_table
 from archspec.search.tabulate import Tabulation, enrol, tabulate
-from studies import SPACE
+from studies import SPACE, Recorder
 
 DATA = DataConfig(name="fractal", size=16, train=64, val=32, classes=4, seed=1)
 
@@ -159,6 +161,48 @@ def test_parts_of_another_table_are_not_mixed_in(tmp_path: Path) -> None:
     tabulate(asked)
     with pytest.raises(StoreError, match=r"another table(.|\n)*recipe"):
         tabulate(replace(asked, recipe=asked.recipe.model_copy(update={"lr": 5e-3})))
+
+
+def test_more_seeds_and_points_are_added_to_the_table_that_is_there(tmp_path: Path) -> None:
+    asked = small(tmp_path, seeds=1, sample=2)
+    tabulate(asked)
+    first = read_table(asked.out).entries
+    more = replace(asked, seeds=2, sample=3)
+    assert tabulate(more)[1:] == (6, 6)
+    table = read_table(asked.out)
+    assert all(entry in table.entries for entry in first)  # not one of them trained again: seconds are equal too
+    assert (len(table.entries), table.facts.sampled, table.facts.seeds) == (6, 3, 2)
+    tabulate(asked)
+    assert read_table(asked.out).entries == table.entries  # asking for less takes nothing away
+    with pytest.raises(StoreError, match="another table"):
+        tabulate(replace(asked, recipe=asked.recipe.model_copy(update={"lr": 5e-3})))
+
+
+def test_a_study_asks_a_table_without_its_images(tmp_path: Path) -> None:
+    """The images of the table are gone; the study is answered, and refused where it says something else."""
+    space = load_space(space_file(tmp_path))
+    table = synthetic_table(space, seeds=2)
+    data, recipe = DataConfig(name="imagefolder", root="nowhere.tar", size=16), Recipe(epochs=6)
+    facts = replace(table.facts, data=data.protocol(), recipe=recipe.fingerprint, size=(16, 16), classes=4)
+    write_table(tmp_path / "t.parquet", facts, table.entries)
+    (tmp_path / "study.yaml").write_text(
+        "study: 1\nname: asks\nspace: space.yaml\nbudget: {trials: 6}\npruner: {name: successive_halving}\n"
+        f"data: {{name: imagefolder, root: nowhere.tar, size: 16}}\nrecipe: {{epochs: 6}}\noutput: {tmp_path / 'out'}\n"
+        "evaluate: {table: t.parquet}\nobjectives: [{maximise: accuracy}, {minimise: macs}]\n"
+    )
+    study = load_study(str(tmp_path / "study.yaml"))
+    search(study, Recorder())
+    with open_store(study) as store:
+        records = store.evaluations("asks")
+    assert len({record.digest for record in records}) == 6
+    assert {record.state for record in records} <= {"complete", "pruned"}
+    assert any(record.state == "pruned" for record in records)  # with two objectives
+    for record in records:
+        answered = table.answer(record.digest, study.seed, record.trial or 0)
+        assert record.curve[-1].val_accuracy == answered.curve[len(record.curve) - 1].val_accuracy
+    other = load_study(str(tmp_path / "study.yaml"), ("recipe.lr=1e-3", "name=other"))
+    with pytest.raises(StudyError, match=r"recipe of the study(.|\n)*lr: 0.002 there, 0.001 here"):
+        search(other, Recorder())
 
 
 def test_a_space_that_is_too_large_asks_for_a_sample(tmp_path: Path) -> None:

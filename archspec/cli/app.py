@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import typer
 
-from archspec.cli import machines, resizing, specs, studies, tables
+from archspec.cli import audits, machines, resizing, specs, studies, tables
 
 app = typer.Typer(
     name="archspec",
@@ -30,6 +30,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "promote": studies.promote,
     "tabulate": tables.tabulate,
     "attribute": tables.attribute,
+    "audit": audits.audit,
     "bench": machines.bench,
     "doctor": machines.doctor,
 }

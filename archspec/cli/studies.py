@@ -29,14 +29,12 @@ def search(
     """
     from archspec.cli.findings import data, headline, render
     from archspec.cli.progress import SearchProgress
-    from archspec.search.runner import finished_trials
+    from archspec.search.runner import finished
     from archspec.search.runner import search as run
     from archspec.search.study import load_study
 
     loaded = load_study(study, tuple(changes or ()))
-    done = finished_trials(loaded)
-    budget, epochs = loaded.budget.trials, loaded.recipe.epochs
-    with resumable(), SearchProgress(budget, done, len(loaded.references), epochs) as progress:
+    with resumable(), SearchProgress(loaded, finished(loaded)) as progress:
         run(loaded, progress, workers=workers, say=progress.say)
     page = render(loaded)
     if as_json:

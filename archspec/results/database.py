@@ -25,8 +25,8 @@ class DatabaseAway(StoreError):
 class Database:
     """Our tables in one database. One engine per process, made when first needed; picklable."""
 
-    patience = 0.0
-    """Seconds for which a database that is away is waited for; a few quick tries are always made."""
+    waits: Callable[[float], bool] = staticmethod(lambda seconds: False)
+    """Whether a database that has been away for so many seconds is waited for; a few quick tries are always made."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -80,7 +80,7 @@ class Database:
         self.close()
 
     def __getstate__(self) -> dict[str, object]:
-        return {"url": self.url, "_engine": None, "_process": -1, "patience": self.patience}
+        return {"url": self.url, "_engine": None, "_process": -1}
 
     # --- transactions
 
@@ -104,7 +104,7 @@ class Database:
 
     def _guard(self, action: Callable[[], Result]) -> Result:
         try:
-            return retry(action, DBAPIError, patience=self.patience)
+            return retry(action, DBAPIError, waits=self.waits)
         except SQLAlchemyError as error:
             name = database_url(self.url).render_as_string(hide_password=True)
             reason = str(error.orig if isinstance(error, DBAPIError) else error).strip()

@@ -137,18 +137,21 @@ def _on_begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
-def retry(action: Callable[[], Result], *transient: type[Exception], patience: float = 0.0) -> Result:
+def retry(
+    action: Callable[[], Result], *transient: type[Exception], waits: Callable[[float], bool] = lambda seconds: False
+) -> Result:
     """The action's result; a transient error is answered by trying again with growing waits.
 
-    At least five times, and for so many seconds of `patience`: a database that is restarted is away for some. The
-    action must be idempotent: a lost connection does not tell whether the commit arrived.
+    At least five times, and as long as `waits`, asked with the seconds since the first try, says so: a database that is
+    restarted is away for some. The action must be idempotent: who loses a connection cannot tell whether the commit
+    arrived.
     """
-    deadline = time.monotonic() + patience
+    began = time.monotonic()
     for attempt in itertools.count():
         try:
             return action()
         except transient as error:
-            if not is_transient(error) or (attempt >= TRIES - 1 and time.monotonic() >= deadline):
+            if not is_transient(error) or (attempt >= TRIES - 1 and not waits(time.monotonic() - began)):
                 raise
         time.sleep(min(0.05 * 2**attempt, LONGEST_WAIT) * (0.5 + _jitter.random()))
     raise AssertionError("unreachable: the count has no end")

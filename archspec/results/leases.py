@@ -122,7 +122,7 @@ class Leases:
     def edit_space(self, turn: Turn, study: StudyRecord, params: Mapping[int, Mapping[str, Gene]]) -> None:
         """Give a study its new space, and trials their values of its genes, in one's turn. Raises LeaseLost."""
         values = rows.study_values(study)
-        names = ("space", "space_digest", "axes", "genes", "generation", "study", "trials")
+        names = ("space", "space_digest", "axes", "genes", "constraints", "generation", "study", "trials")
 
         def write(session: Session) -> None:
             self.hold(session, turn)
@@ -202,7 +202,7 @@ class Leases:
         """All attempts of an evaluation, oldest first."""
         return self.store.attempts(evaluation)
 
-    def forget(self, owner: str) -> None:
+    def expire(self, owner: str) -> None:
         """End everything that a worker known to be dead had: others need not wait for its leases to run out."""
 
         def write(session: Session) -> None:

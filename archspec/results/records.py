@@ -1,5 +1,6 @@
 """What the store gives back: frozen records of studies, evaluations and epochs, no database."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -57,6 +58,7 @@ class StudyRecord:
     environment: Mapping[str, object] = field(default_factory=dict)
     created: datetime | None = None  # UTC; set by the store
     genes: Mapping[str, object] = field(default_factory=dict)  # gene -> its choices or its range
+    constraints: tuple[str, ...] = ()
     generation: int = 0  # how often the space was edited
 
 
@@ -125,6 +127,11 @@ class EvaluationRecord:
         return self.reference if self.reference is not None else f"trial {self.trial}"
 
     @property
+    def is_replicate(self) -> bool:
+        """Whether this is the network of a trial once more, with another seed (see `replicate_name`)."""
+        return self.reference is not None and _REPLICATE.search(self.reference) is not None
+
+    @property
     def is_finished(self) -> bool:
         """Whether the outcome is known; it never changes afterwards."""
         return self.state != "running"
@@ -157,6 +164,14 @@ class AttemptRecord:
     ended: datetime | None
     exit: Exit | None
     message: str
+
+
+def replicate_name(name: str, seed: int) -> str:
+    """What a trial's network is called when it is trained again with a new seed; no network can be named so."""
+    return f"{name}, seed {seed}"
+
+
+_REPLICATE = re.compile(r", seed \d+$")
 
 
 def completed(records: Iterable[EvaluationRecord]) -> tuple[EvaluationRecord, ...]:

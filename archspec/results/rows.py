@@ -84,6 +84,7 @@ def study_values(study: StudyRecord) -> dict[str, Any]:
     for name in ("sampler", "data", "recipe", "axes", "environment", "genes"):
         values[name] = dict(values[name])
     values["objectives"] = [asdict(objective) for objective in study.objectives]
+    values["constraints"] = list(study.constraints)
     values["created"] = study.created or datetime.now(UTC)
     return values
 
@@ -92,6 +93,7 @@ def study_record(row: StudyRow) -> StudyRecord:
     """The record of a study's row."""
     values = {field.name: getattr(row, field.name) for field in fields(StudyRecord)}
     values["objectives"] = tuple(Objective(**objective) for objective in row.objectives)
+    values["constraints"] = tuple(row.constraints)
     return StudyRecord(**values)
 
 

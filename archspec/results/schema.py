@@ -33,7 +33,7 @@ def _add(connection: Connection, table: type[Base], *names: str) -> None:
 
 def _from_1(connection: Connection) -> None:
     """Version 1 knew one process a study: no leases, no attempts, no edited spaces."""
-    _add(connection, StudyRow, "genes", "generation")
+    _add(connection, StudyRow, "genes", "constraints", "generation")
     _add(connection, EvaluationRow, "owner", "lease_until")
     new = (AttemptRow, ProposerRow)
     Base.metadata.create_all(connection, tables=[Base.metadata.tables[table.__tablename__] for table in new])

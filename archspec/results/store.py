@@ -46,7 +46,8 @@ class Store(Database):
             rows.put(session, StudyRow, wanted)
             row = session.get_one(StudyRow, study.name, populate_existing=True)
             _refuse_another(row, wanted)
-            row.study, row.trials, row.genes = study.study, study.trials, dict(study.genes)
+            row.study, row.trials = study.study, study.trials
+            row.genes, row.constraints = dict(study.genes), list(study.constraints)
             return rows.study_record(row)
 
         return self.write(write)

@@ -114,6 +114,7 @@ class StudyRow(Base):
     environment: Mapped[Mapping] = mapped_column(Json)
     created: Mapped[datetime] = mapped_column(UtcDateTime)
     genes: Mapped[Mapping] = mapped_column(Json, server_default="{}")
+    constraints: Mapped[list[str]] = mapped_column(Json, server_default="[]")
     generation: Mapped[int] = mapped_column(Integer, server_default="0")
 
 

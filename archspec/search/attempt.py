@@ -5,6 +5,7 @@ the study's policies what becomes of an attempt that failed.
 """
 
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from archspec.errors import StoreError, StudyError
+from archspec.results.database import DatabaseAway
 from archspec.results.leases import RECLAIMS, Lease, LeaseLost, Leases
 from archspec.results.records import Cause, EpochRecord, EvaluationRecord
+from archspec.search.heartbeat import Heartbeat
 from archspec.search.job import Job, Outcome
-from archspec.search.keeper import Keeper
 from archspec.search.machine import kernel_kills
-from archspec.search.nursery import Nursery, Running
 from archspec.search.policies import Cause as FailureCause
 from archspec.search.policies import Failures, is_failure
-
-Stops = Callable[[int, float | None], bool]
+from archspec.search.processes import ForkServer, TrialProcess
+from archspec.search.pruning import GoesOn
 
 
 class Stopped(Exception):
@@ -30,12 +31,12 @@ class Stopped(Exception):
 
 
 @dataclass(frozen=True)
-class Trainer:
+class Evaluator:
     """Runs claimed evaluations, one at a time."""
 
     leases: Leases
-    keeper: Keeper
-    nursery: Nursery
+    heartbeat: Heartbeat
+    server: ForkServer
     failures: Failures
     job: Job
     """What all jobs of the study have in common."""
@@ -44,7 +45,7 @@ class Trainer:
     stop_asked: Callable[[], bool]
     epoch_ended: Callable[[EvaluationRecord, EpochRecord], None]
 
-    def run(self, record: EvaluationRecord, lease: Lease, stops: Stops | None = None) -> bool:
+    def run(self, record: EvaluationRecord, lease: Lease, goes_on: GoesOn | None = None) -> bool:
         """Run one attempt; whether the evaluation now has its outcome (of this worker). False: it is free again.
 
         Raises:
@@ -53,20 +54,20 @@ class Trainer:
             LeaseLost: another worker has it.
             StoreError: the database is away for longer than the study waits.
         """
-        self.keeper.hold(lease)
+        self.heartbeat.hold(lease)
         try:
-            return _Attempt(self, record, lease, stops).run()
+            return _Attempt(self, record, lease, goes_on).run()
         except LeaseLost:
             self._discard(record, lease)
             raise
-        except StoreError:
-            raise  # the database is away: the lease runs out, or this worker goes on when it is back
+        except DatabaseAway:
+            raise  # the lease runs out, or this worker goes on when the database is back
         except BaseException:
             with suppress(StoreError):
                 self.leases.release(lease, "released")
             raise
         finally:
-            self.keeper.drop(lease)
+            self.heartbeat.drop(lease)
 
     def checkpoint(self, record: EvaluationRecord, token: int) -> Path:
         """The file that the attempt with this token writes: no other attempt writes it, however late it wakes up."""
@@ -74,9 +75,8 @@ class Trainer:
 
     def earlier(self, record: EvaluationRecord, token: int) -> tuple[str, ...]:
         """The checkpoints of earlier attempts, newest first."""
-        found = {_token(path): path for path in self._folder(record).glob("*.pt*")}
-        names = (str(path).removesuffix(".previous") for number, path in sorted(found.items()) if number < token)
-        return tuple(reversed(list(names)))
+        tokens = {_token(path) for path in self._folder(record).glob("attempt-*.pt*")}
+        return tuple(str(self.checkpoint(record, each)) for each in sorted(tokens, reverse=True) if each < token)
 
     def remove_checkpoints(self, record: EvaluationRecord) -> None:
         """The evaluation is finished."""
@@ -94,52 +94,52 @@ class Trainer:
 
 
 def _token(path: Path) -> int:
-    digits = path.name.split(".")[0].rpartition("-")[2]
-    return int(digits) if digits.isdigit() else 0
+    """The token in the name of a checkpoint, or of the one before it (`attempt-3.pt.previous`)."""
+    return int(path.name.split(".")[0].removeprefix("attempt-"))
 
 
 @dataclass
 class _Attempt:
-    trainer: Trainer
+    evaluator: Evaluator
     record: EvaluationRecord
     lease: Lease
-    stops: Stops | None
+    goes_on: GoesOn | None
     outcome: Outcome | None = None
     micro_batch: int | None = None
     started: float = field(default_factory=time.monotonic)
 
     def run(self) -> bool:
-        leases = self.trainer.leases
+        leases = self.evaluator.leases
         exits = [attempt.exit for attempt in leases.attempts(self.record.uuid)] if self.lease.token > 1 else []
         if exits.count("lost") > RECLAIMS:
             return self._finish(Outcome("killed", f"its worker was lost {exits.count('lost')} times"))
         kills = kernel_kills()
-        running = self.trainer.nursery.start(self._job(exits.count("out_of_memory")))
+        running = self.evaluator.server.start(self._job(exits.count("out_of_memory")))
         try:
-            status = self._watch(running)
+            exit_code = self._watch(running)
         finally:
             running.kill()
-        return self._end(running, status, kernel_kills() > kills, exits)
+        return self._end(running, exit_code, kernel_kills() > kills, exits)
 
     def _job(self, times_out_of_memory: int) -> Job:
-        trainer = self.trainer
-        if trainer.failures.out_of_memory.micro_batch == "halve" and times_out_of_memory:
-            self.micro_batch = max(1, -(-trainer.batch // 2**times_out_of_memory))
-        checkpoint = trainer.checkpoint(self.record, self.lease.token)
+        evaluator = self.evaluator
+        if evaluator.failures.out_of_memory.micro_batch == "halve" and times_out_of_memory:
+            self.micro_batch = max(1, -(-evaluator.batch // 2**times_out_of_memory))
+        checkpoint = evaluator.checkpoint(self.record, self.lease.token)
         return replace(
-            trainer.job,
+            evaluator.job,
             spec=self.record.spec,
             digest=self.record.digest,
             seed=self.record.seed,
             trial=-1 if self.record.trial is None else self.record.trial,
             checkpoint=str(checkpoint),
-            earlier=trainer.earlier(self.record, self.lease.token),
+            earlier=evaluator.earlier(self.record, self.lease.token),
             micro_batch=self.micro_batch,
         )
 
     # --- while it runs
 
-    def _watch(self, running: Running) -> int | None:
+    def _watch(self, running: TrialProcess) -> int | None:
         """Follow the messages to the end of the process; its exit code."""
         heard = time.monotonic()
         for message in running.messages():
@@ -147,35 +147,34 @@ class _Attempt:
             if message is not None:
                 heard = now
                 if message["kind"] == "exited":
-                    return None if message["status"] is None else int(message["status"])
+                    exit_code: int | None = message["exit_code"]
+                    return exit_code
                 self._receive(running, message)
             if self.outcome is not None:
                 return 0  # the process goes on to its end while the outcome is written
             self._check(running, now, now - heard)
         return None
 
-    def _receive(self, running: Running, message: dict[str, Any]) -> None:
+    def _receive(self, running: TrialProcess, message: dict[str, Any]) -> None:
         kind = message.pop("kind")
         if kind == "epoch":
             epoch = EpochRecord(**message)
-            path = self.trainer.checkpoint(self.record, self.lease.token)
-            self.trainer.leases.record_epoch(self.lease, epoch, str(path) if path.exists() else None)
-            self.trainer.epoch_ended(self.record, epoch)
-            running.answer(go_on=self.stops is None or not self.stops(epoch.epoch, epoch.val_accuracy))
+            path = self.evaluator.checkpoint(self.record, self.lease.token)
+            self.evaluator.leases.record_epoch(self.lease, epoch, str(path) if path.exists() else None)
+            self.evaluator.epoch_ended(self.record, epoch)
+            running.answer(go_on=self.goes_on is None or self.goes_on(epoch))
         elif kind == "unsaved":
             detail = {"message": message["message"]}
-            self.trainer.leases.store.record_event(self.record.study, "unsaved", self.record.trial, detail)
+            self.evaluator.leases.store.record_event(self.record.study, "unsaved", self.record.trial, detail)
         elif kind == "ended":
             self.outcome = Outcome(**message)
 
-    def _check(self, running: Running, now: float, silent: float) -> None:
-        if self.trainer.keeper.has_lost(self.lease):
+    def _check(self, running: TrialProcess, now: float, silent: float) -> None:
+        if self.evaluator.heartbeat.has_lost(self.lease):
             raise LeaseLost(f"another worker has {self.record.name}")
-        if self.trainer.stop_asked():
-            running.kill()
-            self.trainer.leases.release(self.lease, "released")
+        if self.evaluator.stop_asked():
             raise Stopped
-        limits = self.trainer.failures.timeout
+        limits = self.evaluator.failures.timeout
         for minutes, spent, what in (
             (limits.minutes, now - self.started, "it took longer than {} minutes"),
             (limits.silent_minutes, silent, "no step of training in {} minutes"),
@@ -186,23 +185,23 @@ class _Attempt:
 
     # --- afterwards
 
-    def _end(self, running: Running, status: int | None, kernel_killed: bool, exits: list[Any]) -> bool:
+    def _end(self, running: TrialProcess, exit_code: int | None, kernel_killed: bool, exits: list[Any]) -> bool:
         outcome = self.outcome
-        if outcome is None and status is None:
-            # Its parent was killed, not the trial: as if the worker was lost.
-            self.trainer.leases.release(self.lease, "lost", "the parent process of the trial was killed")
+        if outcome is None and exit_code is None:
+            # The fork server was killed, not the trial: as if the worker was lost.
+            self.evaluator.leases.release(self.lease, "lost", "the fork server was killed")
             return False
         if outcome is None:
-            outcome = _death(running, status or 0, kernel_killed)
+            outcome = _death(running, exit_code or 0, kernel_killed)
         if not is_failure(outcome.cause):
             return self._finish(outcome)
         cause: FailureCause = outcome.cause  # type: ignore[assignment]
-        policy = self.trainer.failures.policy(cause)
+        policy = self.evaluator.failures.policy(cause)
         if exits.count(cause) < policy.retries:
-            self.trainer.leases.release(self.lease, outcome.cause, outcome.message)
+            self.evaluator.leases.release(self.lease, outcome.cause, outcome.message)
             return False
         if policy.then == "stop":
-            self.trainer.leases.release(self.lease, outcome.cause, outcome.message)
+            self.evaluator.leases.release(self.lease, outcome.cause, outcome.message)
             raise StudyError(
                 f"{self.record.name} failed, and `failures.{cause}` says to stop\n    found: {outcome.message}"
                 "\n    the same command resumes it"
@@ -218,23 +217,21 @@ class _Attempt:
         if self.micro_batch is not None:
             smaller = f"{self.micro_batch} images at a time, after running out of memory"
             message = "; ".join(filter(None, (message, smaller)))
-        self.trainer.leases.finish(self.lease, cause, values=values, message=message, seconds=seconds)
-        self.trainer.remove_checkpoints(self.record)
+        self.evaluator.leases.finish(self.lease, cause, values=values, message=message, seconds=seconds)
+        self.evaluator.remove_checkpoints(self.record)
         return True
 
 
-def _death(running: Running, status: int, kernel_killed: bool) -> Outcome:
+def _death(running: TrialProcess, exit_code: int, kernel_killed: bool) -> Outcome:
     """The outcome of a process that died without one."""
     words = running.last_words()
     said = f"; it said: {words}" if words else ""
-    if status >= 0:
-        return Outcome("killed", f"the process of the trial ended with exit code {status}{said}")
-    if status == -9 and kernel_killed:
+    if exit_code >= 0:
+        return Outcome("killed", f"the process of the trial ended with exit code {exit_code}{said}")
+    if exit_code == -signal.SIGKILL and kernel_killed:
         return Outcome("out_of_memory", f"the kernel killed the process of the trial for memory{said}")
-    return Outcome("killed", f"the process of the trial was ended by {_signal_name(-status)}{said}")
+    return Outcome("killed", f"the process of the trial was ended by {_signal_name(-exit_code)}{said}")
 
 
 def _signal_name(number: int) -> str:
-    import signal
-
     return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"

@@ -4,16 +4,18 @@ A sampler (TPE, NSGA-II) proposes several feasible and new points; the neighbour
 surrogate that has read every learning curve, also those that were cut short, says which to evaluate: the one with the
 largest expected improvement (Jones et al. 1998). With several objectives the improvement is that of a random
 scalarisation, another for each trial (ParEGO, Knowles 2006), and costs, which are known exactly, are taken as they are.
+Where trials ran out of memory, the improvement counts as often as the point is likely to fit (Gardner et al. 2014).
 The first trials are spread over the space instead of drawn.
 """
 
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from archspec.results.records import EvaluationRecord, Objective
 from archspec.search.extrapolation import extrapolated, unbounded
@@ -27,6 +29,7 @@ Costs = Mapping[str, int]
 MEASURES = ("accuracy", "val_loss")
 FEATURES = ("params", "macs")
 """Costs that the surrogate reads beside the genes, on a logarithmic scale."""
+FEATURES_OF_MEMORY = ("params", "activation_bytes")
 POOL, PARENTS, DRAWS = 256, 4, 128
 LEAST = 4
 """Evaluated points below which there is nothing to fit."""
@@ -37,23 +40,21 @@ MOST = 300
 
 @dataclass(frozen=True)
 class Seen:
-    """A point that was evaluated, to its end or not: its measures epoch by epoch."""
+    """A point that was evaluated, to its end or not: its measures epoch by epoch; none yet where it still runs."""
 
     assignment: Assignment
     cost: Costs
     curves: Mapping[str, tuple[float, ...]]
+    out_of_memory: bool = False
 
 
-def seen_of(record: EvaluationRecord) -> Seen | None:
-    """What a trial's record tells; None where nothing was measured."""
+def seen_of(record: EvaluationRecord, assignment: Assignment) -> Seen:
+    """What the record of a trial tells."""
     curves = {
         "accuracy": tuple(epoch.val_accuracy for epoch in record.curve if epoch.val_accuracy is not None),
         "val_loss": tuple(epoch.val_loss for epoch in record.curve if epoch.val_loss is not None),
     }
-    if record.trial is None or not any(curves.values()):
-        return None
-    assignment = {name: label for name, label in record.params.items() if label is not None}
-    return Seen(assignment, record.cost, curves)
+    return Seen(assignment, record.cost, curves, record.cause == "out_of_memory")
 
 
 @dataclass
@@ -100,7 +101,8 @@ class Guidance:
             if cost is not None:
                 candidates.append(each)
                 costs.append(cost)
-        return candidates[int(np.argmax(self._improvement(number, told, candidates, costs)))]
+        improvement = self._improvement(number, told, candidates, costs)
+        return candidates[int(np.argmax(improvement * self._fits(candidates, costs)))]
 
     def _told(self) -> list[Seen]:
         told = [each for each in self.seen if all(each.curves.get(name) for name in self._measured)]
@@ -133,11 +135,7 @@ class Guidance:
     ) -> Array:
         """The expected improvement (m,) of each candidate over the best seen."""
         generator = np.random.default_rng([self.seed, number])
-        rows = encoded(self.space, [each.assignment for each in told])
-        asked = encoded(self.space, candidates)
-        sizes = [_sizes([*(each.cost for each in told), *costs])]
-        known = np.concatenate([distances(self.space, rows, rows), _apart(sizes[0], len(told), len(told))])
-        apart = np.concatenate([distances(self.space, rows, asked), _apart(sizes[0], len(told), None)])
+        known, apart = self._apart(told, candidates, costs, FEATURES)
         weights = generator.dirichlet(np.ones(len(self.objectives)))
         here, there = [], []
         for objective in self.objectives:
@@ -155,6 +153,28 @@ class Guidance:
         reached = _scalar(weights, here, here)
         return np.asarray(np.maximum(_scalar(weights, there, here) - reached.max(), 0.0).mean(axis=1))
 
+    def _fits(self, candidates: Sequence[Assignment], costs: Sequence[Costs]) -> Array:
+        """The probability (m,) that a candidate does not run out of memory: of a model of who did and who did not."""
+        known = [each for each in self.seen if each.out_of_memory or any(each.curves.values())][-MOST:]
+        labels = np.array([0.0 if each.out_of_memory else 1.0 for each in known])
+        if labels.all():
+            return np.ones(len(candidates))
+        here, there = self._apart(known, candidates, costs, FEATURES_OF_MEMORY)
+        mean, error = self._fitted("memory", here, labels, np.zeros(len(labels))).predict(there)
+        return np.asarray(ndtr((mean - 0.5) / error))
+
+    def _apart(
+        self, known: Sequence[Seen], candidates: Sequence[Assignment], costs: Sequence[Costs], features: Sequence[str]
+    ) -> tuple[Array, Array]:
+        """How far apart points that were seen are from each other, (G, n, n), and from candidates, (G, n, m)."""
+        rows = encoded(self.space, [each.assignment for each in known])
+        asked = encoded(self.space, candidates)
+        sizes = _sizes([*(each.cost for each in known), *costs], features)
+        mine, theirs = sizes[:, : len(known), None], sizes[:, None, :]
+        here = np.concatenate([distances(self.space, rows, rows), np.abs(mine - theirs[:, :, : len(known)])])
+        there = np.concatenate([distances(self.space, rows, asked), np.abs(mine - theirs[:, :, len(known) :])])
+        return here, there
+
     def _fitted(self, name: str, apart: Array, values: Array, variances: Array) -> Surrogate:
         """A model that learns again when there is a tenth more to learn from; in between it takes in what is new."""
         learned = self._models.get(name)
@@ -168,7 +188,8 @@ class Guidance:
 def _expected(ahead: Array, error: Array) -> Array:
     """The expected improvement of normal values that lie `ahead` of the best on average."""
     score = ahead / error
-    return np.asarray(ahead * norm.cdf(score) + error * norm.pdf(score))
+    density = np.exp(-0.5 * score**2) / math.sqrt(2.0 * math.pi)  # written out: scipy.stats takes a second to import
+    return np.asarray(ahead * ndtr(score) + error * density)
 
 
 def _logs(costs: Sequence[Costs], objective: Objective) -> Array:
@@ -176,17 +197,11 @@ def _logs(costs: Sequence[Costs], objective: Objective) -> Array:
     return np.array([sign * np.log(max(1, cost[objective.name])) for cost in costs])
 
 
-def _sizes(costs: Sequence[Costs]) -> Array:
-    """(costs, points): logarithms, in shares of their range."""
-    logs = np.log(np.array([[max(1, cost.get(name, 1)) for cost in costs] for name in FEATURES]))
+def _sizes(costs: Sequence[Costs], features: Sequence[str]) -> Array:
+    """(features, points): logarithms, in shares of their range."""
+    logs = np.log(np.array([[max(1, cost.get(name, 1)) for cost in costs] for name in features]))
     width = logs.max(axis=1, keepdims=True) - logs.min(axis=1, keepdims=True)
     return np.asarray((logs - logs.min(axis=1, keepdims=True)) / np.where(width > 0, width, 1.0))
-
-
-def _apart(sizes: Array, count: int, end: int | None) -> Array:
-    """(costs, n, m): how far apart sizes are; of the first `count` points from each other, or from those after."""
-    others = sizes[:, :count] if end is not None else sizes[:, count:]
-    return np.abs(sizes[:, :count, None] - others[:, None, :])
 
 
 def _scalar(weights: Array, values: Sequence[Array], scale: Sequence[Array]) -> Array:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,17 @@ def is_gone(place: str) -> bool:
     return _begun(int(parts[2].removeprefix("process "))) != parts[3]
 
 
+def is_running(process: int) -> bool:
+    """Whether a process of this host has not ended."""
+    return bool(_begun(process))
+
+
+def name_process(name: str) -> None:
+    """What `ps` and `top` call this process: at most 15 characters; nothing where there is no /proc."""
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text(name)
+
+
 def _epoch_of_processes() -> str:
     """What process numbers count in: this boot of this host, and this container of it."""
     try:
@@ -92,7 +104,7 @@ def _epoch_of_processes() -> str:
 
 
 def _begun(process: int) -> str:
-    """When a process began, in ticks since the boot; empty when there is none (or it has ended and is not buried)."""
+    """When a process began, in ticks since the boot; empty when there is none (or only its exit code is left)."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except OSError:

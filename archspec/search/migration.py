@@ -1,8 +1,8 @@
 """A study whose space was edited goes in; a printed plan, and the study with the new space, come out.
 
 Trials that are still points of the new space are kept and re-expressed in its genes; the others keep their outcome in
-our store and are not told to the sampler. Optuna's categorical choices cannot change, so each edit begins a new study
-in its book, in which every trial has the number that it had.
+our store and are not told to the sampler. Optuna's categorical choices cannot change, so each edit begins another study
+of Optuna's, in which every trial has the number that it had.
 """
 
 import time
@@ -16,12 +16,12 @@ from archspec.errors import SpecError
 from archspec.resolve import resolve
 from archspec.results.leases import Leases, Turn
 from archspec.results.records import EvaluationRecord, StudyRecord
-from archspec.results.standing import Standing
+from archspec.results.status import StudyStatus
 from archspec.schema.load import network_from
 from archspec.schema.source import read_text
 from archspec.search import suggest
-from archspec.search.book import SharedBook, book_name
-from archspec.search.keeper import Keeper
+from archspec.search.heartbeat import Heartbeat
+from archspec.search.optuna_study import OptunaStudy, optuna_name
 from archspec.search.space import Assignment, SearchSpace, find, point
 from archspec.search.spaces import Spaces
 from archspec.search.study import Sampler
@@ -62,8 +62,7 @@ def plan_of(before: StudyRecord, spaces: Spaces, records: tuple[EvaluationRecord
             infeasible.append(number)
         else:
             kept[number] = found
-    changes = tuple(gene_changes(before.genes, spaces.written))
-    return Plan(changes or ("its genes are the same",), len(trials), kept, tuple(outside), tuple(infeasible))
+    return Plan(tuple(changes(before, spaces.written)), len(trials), kept, tuple(outside), tuple(infeasible))
 
 
 def expressed(record: EvaluationRecord, space: SearchSpace) -> Assignment | None:
@@ -87,21 +86,27 @@ def _is_feasible(space: SearchSpace, assignment: Assignment) -> bool:
     return not any(bound.violation(cost(written.program)) > 0 for bound in space.constraints)
 
 
-def gene_changes(before: Mapping[str, Any], space: SearchSpace) -> list[str]:
-    """What was added, removed and changed, a line for each gene."""
-    if not before:
+def changes(before: StudyRecord, space: SearchSpace) -> list[str]:
+    """What was added, removed and changed, a line for each gene and constraint."""
+    if not before.genes:
         return ["what it was before is not known: the study was begun by an older archspec"]
+    after = tuple(map(str, space.constraints))
+    lines = _gene_changes(before.genes, space)
+    lines += [f"constraint removed: {text}" for text in before.constraints if text not in after]
+    lines += [f"constraint added: {text}" for text in after if text not in before.constraints]
+    return lines or ["its genes and constraints are the same: the network around them changed, or its budget"]
+
+
+def _gene_changes(before: Mapping[str, Any], space: SearchSpace) -> list[str]:
     lines = [f"removed: {name}" for name in before if name not in space.by_name]
     for gene in space.genes:
         old = before.get(gene.name)
         if old is None:
             lines.append(f"added: {gene.name}: {_listed(gene.choices)}")
             continue
-        if gene.low is not None and old["low"] is not None:
-            if (gene.low, gene.high) != (old["low"], old["high"]):
-                lines.append(
-                    f"range changed: {gene.name}: {old['low']} to {old['high']}, now {gene.low} to {gene.high}"
-                )
+        ranges = (old["low"], old["high"]), (gene.low, gene.high)
+        if None not in ranges[0] + ranges[1] and ranges[0] != ranges[1]:
+            lines.append("range changed: {}: {} to {}, now {} to {}".format(gene.name, *ranges[0], *ranges[1]))
             continue
         added = [label for label in gene.choices if label not in old["choices"]]
         removed = [label for label in old["choices"] if label not in gene.index]
@@ -123,7 +128,7 @@ def genes_of(space: SearchSpace) -> dict[str, dict[str, Any]]:
 
 
 def migrate(
-    record: StudyRecord, spaces: Spaces, leases: Leases, book_url: str, say: Callable[[str], None]
+    record: StudyRecord, spaces: Spaces, leases: Leases, optuna_url: str, say: Callable[[str], None]
 ) -> StudyRecord:
     """A study's record under its present space: as it is where that was not edited, migrated where it was.
 
@@ -132,21 +137,26 @@ def migrate(
     Raises:
         StoreError: the study differs in more than its space.
     """
-    before = next((known for known in leases.store.studies() if known.name == record.name), None)
-    if before is None:
-        return record
-    if before.space_digest == record.space_digest:
-        return replace(record, generation=before.generation)
+    before = _known(record, leases)
+    if before is None or before.space_digest == record.space_digest:
+        return record if before is None else replace(record, generation=before.generation)
     leases.store.check_same(replace(record, space_digest=before.space_digest))
-    with Keeper(leases) as keeper:
+    with Heartbeat(leases) as heartbeat:
         while (turn := leases.take_turn(record.name)) is None:
             time.sleep(SECONDS_BETWEEN_TURNS)
-        keeper.hold(turn)
+        heartbeat.hold(turn)
         try:
-            return _migrated(record, before, spaces, leases, turn, book_url, say)
+            before = leases.store.get_study(record.name)
+            if before.space_digest == record.space_digest:  # another terminal was first
+                return replace(record, generation=before.generation)
+            return _migrated(record, before, spaces, leases, turn, optuna_url, say)
         finally:
-            keeper.drop(turn)
+            heartbeat.drop(turn)
             leases.end_turn(turn)
+
+
+def _known(record: StudyRecord, leases: Leases) -> StudyRecord | None:
+    return next((known for known in leases.store.studies() if known.name == record.name), None)
 
 
 def _migrated(
@@ -155,7 +165,7 @@ def _migrated(
     spaces: Spaces,
     leases: Leases,
     turn: Turn,
-    book_url: str,
+    optuna_url: str,
     say: Callable[[str], None],
 ) -> StudyRecord:
     after = replace(record, generation=before.generation + 1)
@@ -163,11 +173,12 @@ def _migrated(
     plan = plan_of(before, spaces, records)
     say(str(plan))
     distributions = {gene.name: suggest.distribution(gene) for gene in spaces.written.genes}
-    sampler = suggest.inner_sampler(Sampler(name="random"), record.seed)  # a book needs one; it is not asked
+    # Not asked for a trial, but each sampler is told outcomes in its own way.
+    sampler = suggest.inner_sampler(Sampler.model_validate(dict(record.sampler)), record.seed)
     trials = [(each, plan.kept.get(each.trial)) for each in records if each.trial is not None]
-    ours = Standing(leases.store, record.name).numbers
-    with closing(SharedBook(book_url, book_name(after), record.objectives, sampler, ours)) as book:
-        book.seed(trials, distributions)
+    ours = StudyStatus(leases.store, record.name).numbers
+    with closing(OptunaStudy(optuna_url, optuna_name(after), record.objectives, sampler, ours)) as optuna:
+        optuna.copy_trials(trials, distributions)
     # Last, and in one transaction: whatever kills this before leaves the study with its old space.
     leases.edit_space(turn, after, plan.kept)
     return after

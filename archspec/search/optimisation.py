@@ -4,6 +4,7 @@ scale, average.
 Axes: B images of a batch, H and W.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -50,14 +51,18 @@ def create_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer
     return found
 
 
-def create_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps_per_epoch: int) -> Any:
-    """timm's schedule of the learning rate, in steps: `step_update(n)` after the n-th step; no state but
-    n.
+def create_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: Sequence[int]) -> Any:
+    """timm's schedule of the learning rate, in steps: `step_update(n)` after the n-th step; no state but n.
+
+    Args:
+        steps: of each epoch.
     """
     from timm.scheduler.scheduler_factory import create_scheduler_v2
 
-    total = recipe.epochs * steps_per_epoch
-    decay = max(1, round(recipe.decay_epochs * steps_per_epoch)) if recipe.schedule == "step" else total
+    total = sum(steps)
+    decay = max(1, round(recipe.decay_epochs * total / len(steps))) if recipe.schedule == "step" else total
+    whole = int(recipe.warmup_epochs)
+    warmup = sum(steps[:whole]) + round((recipe.warmup_epochs - whole) * steps[min(whole, len(steps) - 1)])
     schedule, _ = create_scheduler_v2(
         optimizer,
         sched="cosine" if recipe.schedule == "cosine" else "step",
@@ -65,7 +70,7 @@ def create_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps_per_
         decay_epochs=decay,
         decay_rate=recipe.decay_rate if recipe.schedule == "step" else 1.0,
         min_lr=recipe.min_lr,
-        warmup_epochs=round(recipe.warmup_epochs * steps_per_epoch),
+        warmup_epochs=warmup,
         warmup_lr=recipe.lr / 1000,
         step_on_epochs=False,
         updates_per_epoch=1,
@@ -80,7 +85,7 @@ class Optimisation:
         self,
         module: nn.Module,
         recipe: Recipe,
-        steps_per_epoch: int,
+        steps: Sequence[int],
         device: torch.device,
         micro_batch: int | None = None,
     ) -> None:
@@ -88,7 +93,7 @@ class Optimisation:
         self._micro_batch = micro_batch or recipe.batch
         self._forward = torch.compile(module) if recipe.compile else module
         self._optimizer = create_optimizer(module, recipe)
-        self._schedule = create_schedule(self._optimizer, recipe, steps_per_epoch)
+        self._schedule = create_schedule(self._optimizer, recipe, steps)
         self._scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")
         self._smoothing = 0.0 if recipe.mixes else recipe.label_smoothing  # mixup smooths its own targets
         self._average: Any = None

@@ -1,7 +1,7 @@
 """The `failures:` and `workers:` sections of a study file: what happens to a trial that fails, and who runs trials.
 
-Each cause of failure has a policy: so many retries, then the failure is recorded or the study stops; and two fuses that
-stop a study in which too many trials fail for that one cause. No torch.
+Each cause of failure has a policy: so many retries, then the failure is recorded or the study stops; and a circuit
+breaker stops a study in which too many trials fail for that one cause. No torch.
 """
 
 from collections import Counter
@@ -36,6 +36,17 @@ class Policy(Strict):
     share: Share = 0.3
     """Stop the study when more than this share of its trials failed for this cause (of at least 20); null: never."""
 
+    def __str__(self) -> str:
+        times = {0: "no retry", 1: "1 retry"}.get(self.retries, f"{self.retries} retries")
+        end = "the failure is recorded" if self.then == "record" else "the study stops"
+        row = f"; {self.consecutive} in a row stop the study" if self.consecutive else ""
+        share = f"; more than {100 * self.share:g} % stop it" if self.share else ""
+        return f"{times}{self._how}, then {end}{row}{share}"
+
+    @property
+    def _how(self) -> str:
+        return ""
+
 
 class MemoryPolicy(Policy):
     """Out of memory: the sampler learns to avoid it, so it stops no study but a hopeless one."""
@@ -46,6 +57,10 @@ class MemoryPolicy(Policy):
     batch norm sees smaller batches."""
     consecutive: Consecutive = 40
     share: Share = None
+
+    @property
+    def _how(self) -> str:
+        return " at half the micro-batch" if self.micro_batch == "halve" and self.retries else ""
 
 
 class TimePolicy(Policy):
@@ -83,7 +98,11 @@ class Failures(Strict):
         written: Policy | Short = getattr(self, cause)
         return written if isinstance(written, Policy) else _SHORT[written]
 
-    def fuse(self, ended: Sequence[EndedTrial]) -> str | None:
+    def described(self) -> dict[str, str]:
+        """The policy of each cause in words."""
+        return {cause: str(self.policy(cause)) for cause in CAUSES}
+
+    def circuit_breaker(self, ended: Sequence[EndedTrial]) -> str | None:
         """Why a study with these outcomes, oldest first, is to be stopped; None when it is not."""
         failed = Counter(each.cause for each in ended)
         for cause in CAUSES:

@@ -12,13 +12,13 @@ from typing import Any
 from archspec.errors import SpecError, StudyError
 from archspec.results.leases import Lease, Leases, Turn
 from archspec.results.records import EvaluationRecord
-from archspec.results.standing import Standing
+from archspec.results.status import StudyStatus
 from archspec.search import suggest
-from archspec.search.book import SharedBook
-from archspec.search.evaluate import Asking, Candidate
-from archspec.search.guidance import Guidance, Seen
-from archspec.search.keeper import Keeper
-from archspec.search.looks import Looks
+from archspec.search.candidate import Candidate, Requester
+from archspec.search.guidance import Guidance, Seen, seen_of
+from archspec.search.heartbeat import Heartbeat
+from archspec.search.optuna_study import OptunaStudy
+from archspec.search.point_facts import PointCache
 from archspec.search.space import Assignment, canonical, point, sample
 from archspec.search.space.repair import UNUSABLE, repaired
 from archspec.search.spaces import Spaces
@@ -35,23 +35,23 @@ class Proposals:
     """Proposes the trials of a study for one worker.
 
     Args:
-        book_url, book_name: where Optuna's book is, and which of its studies.
-        ended_before: so many trials had their outcome when this run began: the fuses look at later ones.
+        optuna_url, optuna_name: where Optuna's study is, and its name.
+        ended_before: so many trials had their outcome when this run began: the circuit breaker looks at later ones.
     """
 
     study: Study
     spaces: Spaces
-    standing: Standing
+    status: StudyStatus
     leases: Leases
-    keeper: Keeper
-    asking: Asking
-    book_url: str
-    book_name: str
+    heartbeat: Heartbeat
+    requester: Requester
+    optuna_url: str
+    optuna_name: str
     ended_before: int
     table: Table | None = None
     known: frozenset[str] = frozenset()
     judged: list[tuple[str, int]] = field(default_factory=list)
-    _book: SharedBook | None = None
+    _optuna: OptunaStudy | None = None
     _turn: Turn | None = None
     _proposed: Claimed | None = None
     _guide: Guidance | None = None
@@ -59,26 +59,26 @@ class Proposals:
     _unfinished: list[Seen] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.looks = Looks(self.spaces, self.table)
+        self.facts = PointCache(self.spaces, self.table)
         self.distributions: Mapping[str, Any] = {
             gene.name: suggest.distribution(gene) for gene in self.spaces.written.genes
         }
 
     @property
-    def book(self) -> SharedBook:
-        """Optuna's book, once a turn was had."""
-        assert self._book is not None
-        return self._book
+    def optuna(self) -> OptunaStudy:
+        """Optuna's study, once a turn was had."""
+        assert self._optuna is not None
+        return self._optuna
 
     @property
     def is_open(self) -> bool:
-        """Whether the book is open."""
-        return self._book is not None
+        """Whether Optuna's study is open."""
+        return self._optuna is not None
 
     def close(self) -> None:
         """Give the connections to Optuna's database back."""
-        if self._book is not None:
-            self._book.close()
+        if self._optuna is not None:
+            self._optuna.close()
 
     @contextmanager
     def turn(self) -> Iterator[bool]:
@@ -87,16 +87,16 @@ class Proposals:
         if turn is None:
             yield False
             return
-        self.keeper.hold(turn)
+        self.heartbeat.hold(turn)
         self._turn = turn
         try:
-            if self._book is None:
+            if self._optuna is None:
                 # Opened in a turn: two processes that make Optuna's tables at once get into each other's way.
-                self._book = self._opened(turn)
+                self._optuna = self._opened(turn)
             yield True
         finally:
             self._turn = None
-            self.keeper.drop(turn)
+            self.heartbeat.drop(turn)
             self.leases.end_turn(turn)
 
     def next(self) -> Claimed | None:
@@ -104,20 +104,20 @@ class Proposals:
 
         Raises:
             SpaceExhausted: nothing is left to propose.
-            StudyError: a fuse of the study has blown, or its space was edited.
+            StudyError: too many trials fail for one cause, or its space was edited.
             LeaseLost: the turn went to another worker meanwhile.
         """
         self._check()
-        if self.standing.trials() >= self.study.budget.trials:
+        if self.status.trials() >= self.study.budget.trials:
             return None
-        self.known = self.standing.digests()
+        self.known = self.status.digests()
         self._proposed = None
         self._inform()
-        orphan = next(self.book.interrupted(), None)
+        orphan = next(self.optuna.interrupted(), None)
         if orphan is not None:
-            self.book.complete(orphan, self.distributions)
+            self.optuna.complete(orphan, self.distributions)
         else:
-            self.book.ask(self.distributions)
+            self.optuna.ask(self.distributions)
         return self._proposed
 
     def record_judgements(self) -> None:
@@ -126,21 +126,21 @@ class Proposals:
         self.leases.store.record_events(self.study.name, judged)
 
     def recorded(self, record: EvaluationRecord) -> None:
-        """Finish what a dead worker left undone of a trial in Optuna's book."""
+        """Finish what a dead worker left undone of a trial in Optuna's study."""
         if record.trial is not None:
-            self.book.complete(record.trial, self.distributions)
+            self.optuna.complete(record.trial, self.distributions)
 
     def _check(self) -> None:
         digest = self.leases.store.get_study(self.study.name).space_digest
         if digest != self.spaces.trained.digest:
             raise StudyError(f"the space of study {self.study.name!r} was edited meanwhile: start this worker again")
-        blown = self.study.failures.fuse(self.standing.ended()[self.ended_before :])
-        if blown is not None:
-            raise StudyError(f"{blown}\n    the same command goes on; `failures:` in the study says when to stop")
+        reason = self.study.failures.circuit_breaker(self.status.ended()[self.ended_before :])
+        if reason is not None:
+            raise StudyError(f"{reason}\n    the same command goes on; `failures:` in the study says when to stop")
 
     # --- what the sampler asks
 
-    def _opened(self, turn: Turn) -> SharedBook:
+    def _opened(self, turn: Turn) -> OptunaStudy:
         # No two turns have one token, so no two workers and no two runs draw the same numbers.
         seed = suggest.seeded(self.study.seed, "sampler", turn.token).randrange(2**31)
         self._draws = suggest.seeded(self.study.seed, "draw", turn.token)
@@ -166,19 +166,20 @@ class Proposals:
             self._guide,
         )
         objectives = self.study.objectives_in_order
-        return SharedBook(self.book_url, self.book_name, objectives, sampler, self.standing.numbers)
+        return OptunaStudy(self.optuna_url, self.optuna_name, objectives, sampler, self.status.numbers)
 
     def _judge(self, number: int, assignment: Assignment) -> suggest.Verdict:
         verdict = self._verdict(assignment)
-        if verdict != "new":
+        if verdict != "new" and all(number != trial for _, trial in self.judged):
+            # Once a trial: what a loop that trains every suggestion would have trained.
             self.judged.append((verdict, number))
         return verdict
 
     def _verdict(self, assignment: Assignment) -> suggest.Verdict:
-        look = self.looks(assignment)
-        if look.broken:
-            return "illegal" if look.broken == UNUSABLE else "infeasible"
-        return "duplicate" if look.digest in self.known else "new"
+        facts = self.facts(assignment)
+        if facts.violation:
+            return "illegal" if facts.violation == UNUSABLE else "infeasible"
+        return "duplicate" if facts.digest in self.known else "new"
 
     def _draw(self, number: int) -> Assignment | None:
         for _ in range(DRAWS_BEFORE_EXHAUSTED):
@@ -191,21 +192,21 @@ class Proposals:
         return repaired(self.spaces.written, assignment, self._broken, self._draws)
 
     def _broken(self, assignment: Assignment) -> float:
-        look = self.looks(assignment)
-        return look.broken or float(look.digest in self.known)
+        facts = self.facts(assignment)
+        return facts.violation or float(facts.digest in self.known)
 
     def _cost_of_new(self, assignment: Assignment) -> Mapping[str, int] | None:
-        look = self.looks(assignment)
-        return None if look.broken or look.digest in self.known else look.cost
+        facts = self.facts(assignment)
+        return None if facts.violation or facts.digest in self.known else facts.cost
 
     def _propose(self, number: int, assignment: Assignment) -> None:
         assert self._turn is not None
         found = point(self.spaces.trained, assignment)
-        candidate = Candidate(found.network, found.program, trial=number, genes=found.assignment)
-        self._proposed = self.leases.propose(self._turn, self.asking.request(candidate))
+        candidate = Candidate(found.network, found.program, number, genes=found.assignment, scaling=found.scaling)
+        self._proposed = self.leases.propose(self._turn, self.requester.request(candidate))
 
     def _recall(self, number: int) -> Assignment | None:
-        known = self.standing.record(number)
+        known = self.status.record(number)
         if known is None:
             return None
         return {name: label for name, label in known.params.items() if label is not None}
@@ -213,11 +214,11 @@ class Proposals:
     # --- what the guide has seen
 
     def _inform(self) -> None:
-        """Show the guide every trial of every worker; those that still run have no curve yet."""
+        """Show the guide every trial of every worker; those that still run as far as they are."""
         if self._guide is None:
             return
-        numbers = self.standing.numbers()
-        for record in self.standing.records(numbers - self._shown.keys()):
+        numbers = self.status.numbers()
+        for record in self.status.records(numbers - self._shown.keys()):
             seen = self._seen(record)
             if record.is_finished and record.trial is not None:
                 self._shown[record.trial] = seen
@@ -233,11 +234,4 @@ class Proposals:
             assignment = canonical(self.spaces.written, labels)
         except SpecError:
             return None  # of a space before an edit, and no point of this one
-        if not record.is_finished:
-            return Seen(assignment, record.cost, {})
-        curve = record.curve
-        curves = {
-            "accuracy": tuple(epoch.val_accuracy for epoch in curve if epoch.val_accuracy is not None),
-            "val_loss": tuple(epoch.val_loss for epoch in curve if epoch.val_loss is not None),
-        }
-        return Seen(assignment, record.cost, curves)
+        return seen_of(record, assignment)

@@ -5,20 +5,21 @@ hundreds of searches run in minutes. The parts are those of a real study (sugges
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import optuna
 
 from archspec.errors import SpecError
-from archspec.results.records import EpochRecord, EvaluationRecord, Objective
+from archspec.results.records import Cause, EpochRecord, EvaluationRecord, Objective
 from archspec.search import suggest
 from archspec.search.guidance import Guidance, seen_of
-from archspec.search.rungs import Ladder, rungs
+from archspec.search.optuna_study import OptunaStudy
+from archspec.search.pruning import ladder, values_at
+from archspec.search.recipe import Recipe
 from archspec.search.space import Assignment, SearchSpace, canonical, point, sample
 from archspec.search.space.repair import UNUSABLE, repaired
-from archspec.search.stopping import values_at
 from archspec.search.study import Pruner, Sampler
 from archspec.search.table import Entry, Table, replay
 
@@ -31,13 +32,18 @@ class Step:
 
     digest: str
     epochs: int
-    """Spent on it."""
-    complete: bool
+    """Spent on it; one for a trial that failed at once."""
+    cause: Cause
     accuracy: float
     """Of its last epoch, of the seed that the table drew."""
     cost: Mapping[str, int]
     duplicate: bool
     """Whether the point had been evaluated before."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether it was trained to its end."""
+        return self.cause == "ok"
 
 
 @dataclass
@@ -87,22 +93,20 @@ class Simulation:
         self._met: set[str] = set()
         self._chosen: dict[int, Assignment] = {}
         self._guide = Guidance(space, self.objectives, self._epochs, self.seed, self.sampler.startup, self._new)
-        halving = self.pruner.name == "successive_halving"
-        levels = rungs(self.pruner.warmup, self._epochs, self.pruner.reduction) if halving else ()
-        self._ladder = Ladder(levels, self.pruner.reduction)
+        self._ladder = ladder(self.pruner, Recipe.model_validate(dict(self.answers.table.facts.recipe)))
         inner = self.inner or suggest.inner_sampler(self.sampler, suggest.seeded(self.seed, "inner").randrange(2**31))
         sampler = suggest.FeasibleSampler(
             inner, self._distributions, self._judge, self._draw, self._chosen.__setitem__, lambda _: None,
             self._repair, self._guide if self.sampler.guided and not self.wasteful else None,
         )  # fmt: skip
-        self._book = suggest.Suggestions(None, "simulation", self.objectives, sampler)
+        self._optuna = OptunaStudy(None, "simulation", self.objectives, sampler)
 
     def run(self, epochs: int) -> list[Step]:
         """Search until so many epochs are spent or the space is exhausted."""
         spent = 0
         while spent < epochs:
             try:
-                number = self._book.ask(self._distributions)
+                number = self._optuna.ask(self._distributions)
             except suggest.SpaceExhausted:
                 break
             step = self._evaluated(number, epochs - spent)
@@ -120,17 +124,15 @@ class Simulation:
             curve.append(epoch)
             measured = {"accuracy": epoch.val_accuracy, "val_loss": epoch.val_loss}
             values = values_at(self.objectives, measured.get, cost.__getitem__)
-            return len(curve) < left and (values is None or self._ladder.goes_on(epoch.epoch, values))
+            return len(curve) < left and (values is None or self._ladder.goes_on(number, epoch.epoch, values))
 
         cause, values, message = replay(entry, self._epochs, on_epoch)
         record = _record(number, entry, cause, values, curve, message)
-        seen = seen_of(record)
-        if seen is not None:
-            self._guide.seen.append(seen)
-        self._book.tell(number, record)
+        self._guide.seen.append(seen_of(record, assignment))
+        self._optuna.tell(number, record)
         duplicate = digest in self._met
         self._met.add(digest)
-        return Step(digest, len(curve), cause == "ok", values.get("accuracy", 0.0), cost, duplicate)
+        return Step(digest, max(1, len(curve)), cause, values.get("accuracy", 0.0), cost, duplicate)
 
     # --- what the sampler asks
 
@@ -162,7 +164,7 @@ class Simulation:
 def _record(
     number: int, entry: Entry, cause: Any, values: Mapping[str, float], curve: list[EpochRecord], message: str
 ) -> EvaluationRecord:
-    """An outcome as the book is told it."""
+    """An outcome as Optuna is told it."""
     now = datetime.now(UTC)
     state: Any = {"ok": "complete", "pruned": "pruned"}.get(cause, "failed")
     known: dict[str, Any] = {name: None for name in EvaluationRecord.__dataclass_fields__}
@@ -170,3 +172,18 @@ def _record(
     known |= {"cost": entry.cost, "params": entry.genes, "state": state, "cause": cause, "message": message}
     known |= {"values": values, "started": now, "finished": now, "starts": 1, "curve": tuple(curve)}
     return EvaluationRecord(**known)
+
+
+def on_smaller_device(table: Table, share: float) -> Table:
+    """The same table where a share of the points, those that hold most, ran out of memory at once.
+
+    Weights predicted at every position count three times, so what decides is no constraint that could be written.
+    """
+
+    def held(entry: Entry) -> float:
+        local = any("local" in str(gene) for gene in entry.genes.values())
+        return entry.cost["activation_bytes"] * (3.0 if local else 1.0)
+
+    limit = sorted(map(held, table.entries))[round((1 - share) * len(table.entries)) - 1]
+    failed = (replace(e, cause="out_of_memory", curve=()) if held(e) > limit else e for e in table.entries)
+    return Table(table.facts, tuple(failed))

@@ -10,6 +10,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from archspec.costs import Cost
 from archspec.errors import Problem, SpecError, nearest
+from archspec.results.race import Racing
 from archspec.results.records import Objective
 from archspec.schema.base import FROM_LIST, Strict
 from archspec.schema.located import LocatedDict
@@ -19,6 +20,7 @@ from archspec.schema.validation import rule_error, validate
 from archspec.search.data.config import DataConfig
 from archspec.search.policies import Failures, Workers
 from archspec.search.recipe import Recipe
+from archspec.search.space.match import Match
 
 COSTS = tuple(Cost.__dataclass_fields__)
 MEASURED = ("accuracy", "val_loss")
@@ -103,9 +105,13 @@ class Study(Strict):
     )
     evaluate: Evaluate | None = None
     """Left out: trials are trained."""
+    match: Match | None = None
+    """Scale every network to this cost before it is trained, references too; counted at the size of the space."""
     sampler: Sampler = Sampler()
     pruner: Pruner = Pruner()
     budget: Budget
+    racing: Racing | None = None
+    """After the last trial: train the best ones anew with new seeds until they are told apart."""
     failures: Failures = Failures()
     workers: Workers = Workers()
     references: Annotated[tuple[str, ...], FROM_LIST] = ()
@@ -131,6 +137,16 @@ class Study(Strict):
         if not set(names) & set(MEASURED):
             rule = "at least one objective is measured by training; costs alone need no study"
             raise rule_error(rule, ", ".join(names), MEASURED, at=("objectives",))
+        return self
+
+    @model_validator(mode="after")
+    def _trains_what_it_changes(self) -> Self:
+        if self.evaluate is not None and self.match is not None:
+            rule = "a table answers networks as they were tabulated: a study that asks one has no `match`"
+            raise rule_error(rule, str(self.match), at=("match",))
+        if self.evaluate is not None and self.racing is not None:
+            rule = "a table has no new seeds: a study that asks one has no `racing`"
+            raise rule_error(rule, self.evaluate.table, at=("racing",))
         return self
 
     @property

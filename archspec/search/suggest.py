@@ -1,29 +1,21 @@
-"""The one place that knows Optuna: assignments of genes come out, outcomes go in.
+"""A sampler of Optuna's goes in; one that wastes no trial comes out.
 
 `FeasibleSampler` wraps any Optuna sampler. A suggestion that breaks a constraint or was evaluated before is drawn again
 before Optuna records it, so that every trial of the study is one evaluation: none wasted, none run twice.
 """
 
 import random
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from archspec.errors import StudyError
-from archspec.results.engine import tune_sqlite
-from archspec.results.records import EvaluationRecord, Objective
-from archspec.search.samplers import RegularisedEvolution
 from archspec.search.samplers import distribution as distribution
 from archspec.search.samplers import inner_sampler as inner_sampler
 from archspec.search.space import Assignment
-from archspec.search.stopping import EarlyStopping as EarlyStopping
 
 Verdict = Literal["new", "duplicate", "infeasible", "illegal"]
 
@@ -31,7 +23,6 @@ REDRAWS = 8
 """How often a sampler is asked again before what it proposes is repaired."""
 PROPOSALS = 4
 """How many feasible and new proposals of a sampler a guide chooses from."""
-_DIRECTIONS = {"maximise": StudyDirection.MAXIMIZE, "minimise": StudyDirection.MINIMIZE}
 
 
 class Guide(Protocol):
@@ -152,135 +143,6 @@ class SpaceExhausted(StudyError):
     """Every feasible point that could be found has been evaluated."""
 
 
-class Suggestions:
-    """Optuna's book of a study: which trial is next, and what each trial got."""
-
-    def __init__(
-        self, url: str | None, name: str, objectives: tuple[Objective, ...], sampler: optuna.samplers.BaseSampler
-    ) -> None:
-        """Open the book at a database, or one in memory (None)."""
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._objectives, self._sampler = objectives, sampler
-        with _quiet():
-            self._storage = _storage(url)
-            directions = [_DIRECTIONS[objective.direction] for objective in objectives]
-            self._study = optuna.create_study(
-                storage=self._storage, study_name=name, sampler=sampler, directions=directions, load_if_exists=True
-            )
-        if self._study.directions != directions:
-            found = ", ".join(direction.name.lower() for direction in self._study.directions)
-            raise StudyError(f"study {name!r} exists with other objectives: rename it\n    found: {found}")
-
-    def close(self) -> None:
-        """Give the connections of the database back."""
-        if isinstance(self._storage, optuna.storages.RDBStorage):
-            self._storage.remove_session()
-            self._storage.engine.dispose()
-
-    def interrupted(self) -> Iterator[int]:
-        """Numbers of trials that were started and never told, oldest first."""
-        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            yield trial.number
-
-    def ask(self, distributions: Mapping[str, BaseDistribution]) -> int:
-        """Start the next trial; its assignment went to `propose`. Raises SpaceExhausted."""
-        with _quiet():
-            try:
-                return self._study.ask(fixed_distributions=dict(distributions)).number
-            except SpaceExhausted:
-                for number in self.interrupted():
-                    self._study.tell(number, state=TrialState.FAIL)
-                raise
-
-    def resume(self, number: int, distributions: Mapping[str, BaseDistribution]) -> None:
-        """Finish recording the parameters of an interrupted trial; those already recorded stay."""
-        frozen = next(t for t in self._study.get_trials(deepcopy=False) if t.number == number)
-        with _quiet():
-            trial = optuna.trial.Trial(self._study, frozen._trial_id)
-            for name, each in distributions.items():
-                trial._suggest(name, each)
-
-    def tell(self, number: int, record: EvaluationRecord) -> None:
-        """Pass on an outcome, in the way that this study's sampler reads it. Telling twice changes nothing.
-
-        A trial that was pruned has measured something: TPE reads it beside its epoch, the samplers that look at
-        complete trials only (evolution, GP) are told it as a value. One that ran out of memory is infeasible, which
-        teaches a sampler to avoid its like (measured for TPE: a third of later proposals instead of two thirds): TPE
-        reads the constraints of pruned trials, the others those of complete ones, with the worst value.
-        """
-        with _quiet():
-            values = self._values(record)
-            out_of_memory = record.cause == "out_of_memory"
-            if out_of_memory:
-                self._set_infeasible(number)
-                values = self._worst(record)
-            told = record.state == "complete" or (self._reads_complete and (record.state == "pruned" or out_of_memory))
-            if told and values is not None:
-                self._study.tell(number, values, skip_if_finished=True)
-                return
-            if record.state == "pruned" and values is not None and len(values) == 1:
-                self._report(number, len(record.curve), values[0])
-            state = TrialState.PRUNED if record.state == "pruned" or out_of_memory else TrialState.FAIL
-            self._study.tell(number, state=state, skip_if_finished=True)
-
-    @property
-    def _reads_complete(self) -> bool:
-        """Whether the sampler learns from complete trials alone."""
-        inner = self._sampler.inner if isinstance(self._sampler, FeasibleSampler) else self._sampler
-        alone = (optuna.samplers.NSGAIISampler, optuna.samplers.GPSampler, RegularisedEvolution)
-        return isinstance(inner, alone)
-
-    def _values(self, record: EvaluationRecord) -> list[float] | None:
-        values = [record.measure(objective.name) for objective in self._objectives]
-        known = [float(value) for value in values if value is not None]
-        return known if len(known) == len(values) else None
-
-    def _worst(self, record: EvaluationRecord) -> list[float] | None:
-        """As bad as anything seen in what was not measured; costs are known."""
-        values = []
-        for place, objective in enumerate(self._objectives):
-            known = record.measure(objective.name)
-            if known is None:
-                told = [t.values[place] for t in self._study.get_trials(deepcopy=False) if t.values]
-                if not told:
-                    return None
-                known = min(told) if objective.direction == "maximise" else max(told)
-            values.append(float(known))
-        return values
-
-    def _report(self, number: int, epoch: int, value: float) -> None:
-        frozen = next(t for t in self._study.get_trials(deepcopy=False) if t.number == number)
-        if not frozen.state.is_finished() and epoch not in frozen.intermediate_values:
-            optuna.trial.Trial(self._study, frozen._trial_id).report(value, epoch)
-
-    def _set_infeasible(self, number: int) -> None:
-        frozen = next(t for t in self._study.get_trials(deepcopy=False) if t.number == number)
-        if not frozen.state.is_finished() and "memory" not in frozen.constraints:
-            trial_id = self._study._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
-            trial = optuna.trial.Trial(self._study, trial_id)
-            trial.set_constraint("memory", 1.0)
-
-
-def _storage(url: str | None) -> optuna.storages.BaseStorage:
-    if url is None:
-        return optuna.storages.InMemoryStorage()
-    storage = optuna.storages.RDBStorage(url)
-    tune_sqlite(storage.engine)
-    return storage
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", category=optuna.exceptions.ExperimentalWarning)
-        warnings.filterwarnings("ignore", category=UserWarning, module="optuna")
-        yield
-
-
 def seeded(seed: int, *words: object) -> random.Random:
     """A random stream of its own for each purpose of a study."""
     return random.Random(f"{seed}|{'|'.join(map(str, words))}")
-
-
-def sqlite_url(path: Path) -> str:
-    return f"sqlite:///{path}"

@@ -1,11 +1,10 @@
 """A search space, data, a recipe and seeds go in; every feasible point is trained, and one Parquet table comes out.
 
 Each evaluation is a part file of its own beside the table until all are there, and training goes on from checkpoints:
-whatever is killed, the same command goes on. Several processes may work on one table; an evaluation is trained by the
-process that holds the lock of its file.
+whatever is killed, the same command goes on; with more seeds or points it adds to the table that is there. Several
+processes may work on one table; an evaluation is trained by the process that holds the lock of its file.
 """
 
-import fcntl
 import json
 import multiprocessing
 import os
@@ -13,10 +12,10 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -31,10 +30,12 @@ from archspec.search.data.load import open_data
 from archspec.search.failure import TrainingFailed
 from archspec.search.learning_curve import EpochResult
 from archspec.search.machine import environment
+from archspec.search.parts import alone, read_parts, write_part
 from archspec.search.recipe import Recipe
+from archspec.search.sizes import check_sizes, rung_sizes
 from archspec.search.space import Assignment, Point, SearchSpace, count, load_space, point, points, sample
 from archspec.search.space.spread import spread
-from archspec.search.table import Entry, TableFacts, differing, write_table
+from archspec.search.table import Entry, Table, TableFacts, differing, read_table, write_table
 from archspec.search.train import check_recipe, train
 
 LARGEST = 20_000
@@ -65,11 +66,17 @@ class Tabulation:
 
 @dataclass(frozen=True)
 class Roll:
-    """The points of a table, in the order of training, and where the table comes from."""
+    """The points of a table, in the order of training, where the table comes from, and what it holds already."""
 
     points: tuple[Point, ...]
     facts: TableFacts
     data: ImageData
+    before: Table | None
+
+    @cached_property
+    def done(self) -> frozenset[tuple[str, int]]:
+        """Digest and seed of the evaluations that the table holds."""
+        return frozenset((entry.digest, entry.seed) for entry in self.before.entries) if self.before else frozenset()
 
 
 def tabulate(asked: Tabulation, workers: int = 1, say: Callable[[str], None] = lambda _: None) -> tuple[Path, int, int]:
@@ -87,10 +94,12 @@ def tabulate(asked: Tabulation, workers: int = 1, say: Callable[[str], None] = l
     finally:
         entries = _gathered(asked, roll)
         if entries:
-            write_table(asked.out, replace(roll.facts, machines=_machines(asked)), entries)
-    if len(entries) == wanted:
+            write_table(asked.out, _said_of(asked, roll, entries), entries)
+    enrolled = {each.program.digest for each in roll.points}
+    found = sum(entry.digest in enrolled and entry.seed < asked.seeds for entry in entries)
+    if found == wanted:
         shutil.rmtree(asked.parts)
-    return asked.out, len(entries), wanted
+    return asked.out, found, wanted
 
 
 def enrol(asked: Tabulation) -> Roll:
@@ -100,16 +109,32 @@ def enrol(asked: Tabulation) -> Roll:
     at = {"input": {"size": data.size, "channels": 3}, "classes": len(data.classes)}
     trained = load_space(asked.space, network=at)
     rng = random.Random(f"tabulate|{asked.seed}")
-    found = _feasible(written, trained, asked.sample, rng)
+    found = _feasible(written, trained, asked, rng)
     if not found:
         raise StudyError(f"space {written.name!r} has no feasible point at {data.size[0]}x{data.size[1]} pixels")
     assignments = [each.assignment for each in found]
     chosen = spread(trained, assignments, asked.sample or len(found), rng)
-    return Roll(tuple(found[number] for number in chosen), _facts(asked, trained, data, len(found)), data)
+    facts = _facts(asked, trained, data, len(found))
+    return Roll(tuple(found[number] for number in chosen), facts, data, _before(asked, facts))
 
 
-def _feasible(written: SearchSpace, trained: SearchSpace, asked: int | None, rng: random.Random) -> list[Point]:
-    if count(written) > LARGEST and asked is None:
+def _before(asked: Tabulation, facts: TableFacts) -> Table | None:
+    """The table that is added to. Raises StoreError where it is one of something else."""
+    if not asked.out.exists():
+        return None
+    before = read_table(asked.out)
+    _refuse(asked.out, facts, before.facts)
+    return before
+
+
+def _refuse(place: Path, facts: TableFacts, other: TableFacts) -> None:
+    apart = "; ".join(differing(facts, other))
+    if apart:
+        raise StoreError(f"{place} holds evaluations of another table: name another --out\n    found: {apart}")
+
+
+def _feasible(written: SearchSpace, trained: SearchSpace, asked: Tabulation, rng: random.Random) -> list[Point]:
+    if count(written) > LARGEST and asked.sample is None:
         raise StudyError(f"{written.name} has {count(written):,} points: take some of them with --sample")
     drawn: Iterator[Assignment]
     drawn = points(written) if count(written) <= LARGEST else (sample(written, rng) for _ in range(DRAWS))
@@ -118,6 +143,7 @@ def _feasible(written: SearchSpace, trained: SearchSpace, asked: int | None, rng
         try:
             cost = point(written, assignment).cost
             found = point(trained, assignment)
+            check_sizes(found.network, found.program, rung_sizes(asked.recipe))
         except SpecError:
             continue
         if not any(bound.violation(cost) > 0 for bound in written.constraints):
@@ -130,7 +156,7 @@ def _facts(asked: Tabulation, space: SearchSpace, data: ImageData, feasible: int
         space=space.name,
         space_text=space.path.read_text(),
         space_digest=space.digest,
-        data=asked.data.model_dump(mode="json"),
+        data=asked.data.protocol(),
         data_digest=data.digest,
         size=data.size,
         classes=len(data.classes),
@@ -149,12 +175,9 @@ def _keep_facts(asked: Tabulation, facts: TableFacts) -> None:
     file = asked.parts / "facts.json"
     if file.exists():
         said = json.loads(file.read_text())
-        known = {**said, "size": tuple(said["size"]), "machines": ()}
-        apart = "; ".join(differing(facts, TableFacts(**known)))
-        if apart:
-            raise StoreError(f"{asked.parts} holds parts of another table: name another --out\n    found: {apart}")
+        _refuse(asked.parts, facts, TableFacts(**{**said, "size": tuple(said["size"]), "machines": ()}))
     else:
-        _put(file, asdict(facts))
+        write_part(file, asdict(facts))
 
 
 def _work_together(asked: Tabulation, roll: Roll, workers: int, wanted: int, say: Callable[[str], None]) -> None:
@@ -199,12 +222,12 @@ def _work(asked: Tabulation, roll: Roll, goes_on: Callable[[], bool]) -> None:
             if asked.deadline is not None and time.time() > asked.deadline:
                 return
             part = asked.parts / f"{each.program.digest}-{seed}.json"
-            if part.exists():
+            if part.exists() or (each.program.digest, seed) in roll.done:
                 continue
-            with _alone(part.with_suffix(".lock")) as mine:
+            with alone(part.with_suffix(".lock")) as mine:
                 if mine and not part.exists():
                     entry = _evaluated(asked, roll.data, each, seed, part.with_suffix(".pt"))
-                    _put(part, asdict(entry) | {"machine": environment(asked.device)})
+                    write_part(part, asdict(entry) | {"machine": environment(asked.device)})
                     for left in asked.parts.glob(f"*{part.stem}.pt*"):
                         left.unlink(missing_ok=True)
                     if not goes_on():
@@ -222,7 +245,7 @@ def _evaluated(asked: Tabulation, data: ImageData, each: Point, seed: int, check
         return True
 
     try:
-        module = build(each.program, seed=seed)
+        module = build(each.program, seed=seed, written=each.network)
         kept = {"checkpoint": checkpoint, "identity": each.program.digest, "device": asked.device}
         train(module, data, asked.recipe, seed=seed, on_epoch=on_epoch, **kept)  # type: ignore[arg-type]
     except TrainingFailed as error:
@@ -243,48 +266,22 @@ def _evaluated(asked: Tabulation, data: ImageData, each: Point, seed: int, check
     )
 
 
-@contextmanager
-def _alone(lock: Path) -> Iterator[bool]:
-    """Whether this process has the file; the lock goes with the process."""
-    with lock.open("w") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        yield True
-        lock.unlink(missing_ok=True)
-
-
-def _put(file: Path, content: dict[str, Any]) -> None:
-    """Write a part so that it is whole or not there."""
-    temporary = file.with_suffix(f".{os.getpid()}.partial")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with temporary.open("w") as handle:
-        json.dump(content, handle, default=str)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(temporary, file)
-
-
-def _read_parts(asked: Tabulation) -> Iterator[dict[str, Any]]:
-    for file in sorted(asked.parts.glob("*-*.json")):
-        yield json.loads(file.read_text())
-
-
 def _gathered(asked: Tabulation, roll: Roll) -> list[Entry]:
-    """What is there of what is asked for; parts of more seeds or points stay for another run."""
-    enrolled = {each.program.digest for each in roll.points}
-    entries = []
-    for said in _read_parts(asked):
-        if said["digest"] in enrolled and said["seed"] < asked.seeds:
-            said.pop("machine")
-            said["curve"] = tuple(EpochRecord(**epoch) for epoch in said["curve"])
+    """Every evaluation that there is, also of points or seeds that were not asked for this time."""
+    entries = list(roll.before.entries) if roll.before else []
+    for said in read_parts(asked.parts):
+        said.pop("machine")
+        said["curve"] = tuple(EpochRecord(**epoch) for epoch in said["curve"])
+        if (said["digest"], said["seed"]) not in roll.done:
             entries.append(Entry(**said))
     return sorted(entries, key=lambda entry: (entry.seed, entry.digest))
 
 
-def _machines(asked: Tabulation) -> tuple[dict[str, Any], ...]:
-    """Every machine that trained some of it, once."""
-    found = {json.dumps(said["machine"], sort_keys=True): said["machine"] for said in _read_parts(asked)}
-    return tuple(found.values())
+def _said_of(asked: Tabulation, roll: Roll, entries: list[Entry]) -> TableFacts:
+    """The facts of what is there: the points and seeds that were ever asked for, and every machine that trained."""
+    before = roll.before.facts.machines if roll.before else ()
+    machines = [*before, *(said["machine"] for said in read_parts(asked.parts))]
+    once = {json.dumps(machine, sort_keys=True): machine for machine in machines}
+    sampled = max(roll.facts.sampled, len({entry.digest for entry in entries}))
+    seeds = max(asked.seeds, *(entry.seed + 1 for entry in entries))
+    return replace(roll.facts, machines=tuple(once.values()), sampled=sampled, seeds=seeds)

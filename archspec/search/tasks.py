@@ -67,12 +67,13 @@ class _Progress:
 
 
 def _trained(job: Job, data: ImageData, progress: _Progress) -> TrainResult:
-    program = resolve(network_from(read_text(job.spec, "the spec of the trial")))
+    network = network_from(read_text(job.spec, "the spec of the trial"))
+    program = resolve(network)
     if program.digest != job.digest:
         rule = "the spec of a trial resolves to the architecture that was chosen: is this another archspec?"
         raise SpecError([Problem(rule, program.digest, nearest=(job.digest,))])
     return train(
-        build(program, seed=job.seed),
+        build(program, seed=job.seed, written=network),
         data,
         Recipe.model_validate(dict(job.recipe)),
         seed=job.seed,

@@ -10,31 +10,33 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import FrameType
 
 from archspec.results.database import DatabaseAway
 from archspec.results.leases import Lease, LeaseLost, Leases
+from archspec.results.race import race
 from archspec.results.records import EpochRecord, EvaluationRecord
-from archspec.results.standing import Standing
+from archspec.results.status import StudyStatus
 from archspec.schema.load import network_from
 from archspec.schema.network import Network
 from archspec.schema.source import read_text
-from archspec.search import suggest
-from archspec.search.attempt import Stopped, Stops, Trainer
-from archspec.search.evaluate import Observer
+from archspec.search.attempt import Evaluator, Stopped
+from archspec.search.candidate import Observer
+from archspec.search.heartbeat import Heartbeat
 from archspec.search.job import Job
-from archspec.search.keeper import Keeper
 from archspec.search.machine import is_gone
-from archspec.search.nursery import Nursery
+from archspec.search.processes import ForkServer
 from archspec.search.proposals import Claimed, Proposals
+from archspec.search.pruning import EarlyStopping, GoesOn
+from archspec.search.racing import next_round
 from archspec.search.study import Study
 from archspec.search.suggest import SpaceExhausted
 
 SECONDS_BETWEEN_TURNS = 0.05
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_BETWEEN_RECONCILIATIONS = 60.0
-SECONDS_BETWEEN_BURIALS = 1.0
+SECONDS_BETWEEN_SEARCHES_FOR_DEAD = 1.0
 
 
 class Stop:
@@ -76,25 +78,25 @@ class Worker:
     """Runs trials. Everything it needs is made by `runner.py`."""
 
     study: Study
-    standing: Standing
+    status: StudyStatus
     leases: Leases
-    keeper: Keeper
-    nursery: Nursery
+    heartbeat: Heartbeat
+    server: ForkServer
     proposals: Proposals
     job: Job
     observer: Observer
     stop: Stop
     exhausted: SpaceExhausted | None = None
     reconciled: float = float("-inf")
-    buried: float = float("-inf")
-    pruning: "Pruning | None" = None
+    looked_for_dead: float = float("-inf")
+    early_stopping: EarlyStopping | None = None
 
     def __post_init__(self) -> None:
         self.deadline = time.monotonic() + (self.study.budget.hours or float("inf")) * 3600
-        self.trainer = Trainer(
+        self.evaluator = Evaluator(
             leases=self.leases,
-            keeper=self.keeper,
-            nursery=self.nursery,
+            heartbeat=self.heartbeat,
+            server=self.server,
             failures=self.study.failures,
             job=self.job,
             batch=self.study.recipe.batch,
@@ -130,10 +132,10 @@ class Worker:
                 return
 
     def _open(self) -> bool:
-        """Open Optuna's book, which takes a turn."""
+        """Open Optuna's study, which takes a turn."""
         if self.stop.asked():
             raise Stopped
-        self._bury()
+        self._expire_dead()
         with self.proposals.turn() as mine:
             pass
         if not mine:
@@ -145,8 +147,8 @@ class Worker:
         if self.stop.asked():
             raise Stopped
         self._reconcile()
-        self._bury()
-        for record in self.standing.free(self.leases.owner):
+        self._expire_dead()
+        for record in self.status.free(self.leases.owner):
             lease = self.leases.claim(record)
             if lease is not None:
                 self.proposals.recorded(record)
@@ -178,87 +180,70 @@ class Worker:
         return True  # or it is being trained for another study: then it is reconciled when that is done
 
     def _wait_for_others(self) -> bool:
-        if self.standing.running():
+        if self.status.running():
             time.sleep(SECONDS_BETWEEN_LOOKS)
             return True
         self._reconcile(at_once=True)
+        if self._race():
+            return True
         if self.exhausted is not None:
             raise self.exhausted
         return False
+
+    def _race(self) -> bool:
+        """After the last trial: ask for the next round of new seeds; whether there is one."""
+        if self.study.racing is None:
+            return False
+        store, name = self.leases.store, self.study.name
+        found = race(store.get_study(name), store.evaluations(name))
+        asked = [] if found is None else list(next_round(found, self.proposals.requester))
+        for request in asked:
+            store.start_evaluation(request)
+        return bool(asked)
 
     # --- one evaluation
 
     def _evaluate(self, record: EvaluationRecord, lease: Lease) -> None:
         self.observer.evaluation_started(record.name, self.study.recipe.epochs, _network(record))
-        done = self.trainer.run(record, lease, self._stops(record))
-        finished = self.standing.record(record.trial, record.reference)
+        done = self.evaluator.run(record, lease, self._judge(record))
+        finished = self.status.record(record.trial, record.reference)
         if not done or finished is None:
             return
-        if self.pruning is not None and record.trial is not None:
-            self.pruning.finish(finished)
         self._ended(finished)
 
     def _ended(self, record: EvaluationRecord) -> None:
         self.observer.evaluation_ended(record)
         if record.trial is not None:
-            self.proposals.book.tell(record.trial, record)
+            self.proposals.optuna.tell(record.trial, record)
 
-    def _stops(self, record: EvaluationRecord) -> Stops | None:
+    def _judge(self, record: EvaluationRecord) -> GoesOn | None:
         if self.study.pruner.name == "none" or record.trial is None:
             return None
-        if self.pruning is None:
-            self.pruning = Pruning(self.study, self.standing)
-        return self.pruning.start()
+        if self.early_stopping is None:
+            self.early_stopping = EarlyStopping(self.study, self.status)
+        return self.early_stopping.judge(record)
 
     def _epoch_ended(self, record: EvaluationRecord, epoch: EpochRecord) -> None:
         self.observer.epoch_ended(record.name, epoch.epoch, epoch.val_accuracy)
 
-    def _bury(self) -> None:
+    def _expire_dead(self) -> None:
         """End the leases of workers of this host that are no longer there: nobody needs to wait for them."""
-        if time.monotonic() - self.buried < SECONDS_BETWEEN_BURIALS:
+        if time.monotonic() - self.looked_for_dead < SECONDS_BETWEEN_SEARCHES_FOR_DEAD:
             return
-        for owner, place in self.standing.holders():
+        for owner, place in self.status.holders():
             if owner != self.leases.owner and is_gone(place):
-                self.leases.forget(owner)
-        self.buried = time.monotonic()
+                self.leases.expire(owner)
+        self.looked_for_dead = time.monotonic()
 
     def _reconcile(self, at_once: bool = False) -> None:
         """Tell Optuna what a kill, or another study, kept from it."""
         if not at_once and time.monotonic() - self.reconciled < SECONDS_BETWEEN_RECONCILIATIONS:
             return
-        book = self.proposals.book
-        for record in self.standing.records(book.untold()):
+        optuna = self.proposals.optuna
+        for record in self.status.records(optuna.untold()):
             if record.is_finished and record.trial is not None:
-                book.tell(record.trial, record)
+                optuna.tell(record.trial, record)
         self.reconciled = time.monotonic()
-
-
-@dataclass
-class Pruning:
-    """The pruner of one worker: it learns the curves of all workers between its own trials."""
-
-    study: Study
-    standing: Standing
-    known: set[int] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self.early = suggest.EarlyStopping(self.study.pruner, self.study.name, self.study.recipe.epochs, ())
-
-    def start(self) -> Stops:
-        """A trial of this worker begins."""
-        ended = frozenset(each.trial for each in self.standing.ended() if each.trial is not None)
-        for record in self.standing.records(ended - self.known):
-            self.early.start()
-            for epoch in record.curve:
-                self.early.report(epoch.epoch, epoch.val_accuracy)
-            self.finish(record)
-        self.early.start()
-        return self.early.report
-
-    def finish(self, record: EvaluationRecord) -> None:
-        """A trial has its outcome."""
-        self.early.finish(record)
-        self.known.add(record.trial or 0)
 
 
 def _network(record: EvaluationRecord) -> Network:

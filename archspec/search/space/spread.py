@@ -1,8 +1,8 @@
 """Points of a space go in; an order comes out of which every beginning is spread over the space.
 
-Each next point is the one whose choices, and pairs of choices, were seen least so far: the greedy way to a balanced
-sample (a fractional factorial design where the numbers allow one). It stratifies by every gene at once, which drawing
-at random does only on average.
+Each next point is the one whose choices, and pairs of choices, were on average seen least so far: the greedy way to a
+balanced sample (a fractional factorial design where the numbers allow one). It stratifies by every gene at once, which
+drawing at random does only on average.
 """
 
 import random
@@ -49,7 +49,9 @@ def spread(
     order: list[int] = []
     while left and len(order) < count:
         open_rows = rows[left]
-        crowded = open_rows @ seen + np.einsum("ij,ij->i", open_rows @ pairs, open_rows)
+        genes = open_rows.sum(axis=1)
+        together = np.einsum("ij,ij->i", open_rows @ pairs, open_rows)
+        crowded = (open_rows @ seen) / genes + together / genes**2
         number = left.pop(int(np.argmin(crowded)))
         order.append(number)
         seen = seen + rows[number]

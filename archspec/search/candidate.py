@@ -11,6 +11,7 @@ from archspec.results.records import EvaluationRecord, EvaluationRequest, Gene
 from archspec.schema.load import network_yaml
 from archspec.schema.network import Network
 from archspec.search.data.images import ImageData
+from archspec.search.space.match import Scaling
 
 
 class Observer(Protocol):
@@ -32,6 +33,7 @@ class Candidate:
     trial: int | None = None
     reference: str | None = None
     genes: Mapping[str, Gene] | None = None
+    scaling: Scaling | None = None
 
     @property
     def name(self) -> str:
@@ -45,7 +47,7 @@ def adapted(network: Network, data: ImageData) -> Network:
 
 
 @dataclass(frozen=True)
-class Asking:
+class Requester:
     """What every request of a study has in common."""
 
     study: str
@@ -65,7 +67,7 @@ class Asking:
             reference=candidate.reference,
             cost=vars(cost(candidate.program)),
             params=dict(candidate.genes or {}),
-            environment=self.environment,
+            environment=dict(self.environment) | ({"match": candidate.scaling.facts()} if candidate.scaling else {}),
         )
 
 

@@ -1,10 +1,11 @@
-"""The processes of trials: one warm parent a worker, which has imported torch and opened the images; jobs come in, and
-each runs in a process of its own, forked from it in milliseconds.
+"""The fork server of a worker: a process that has imported torch and opened the images; jobs come in by a channel, and
+each runs in a process of its own, forked from this one in milliseconds.
 
-A crash, a leak or a kill takes one trial. The parent itself never trains, opens a device or starts a thread: what it
-has, every trial begins with. Where forking is not safe (not Linux) it runs one job itself and is replaced.
+A crash, a leak or a kill takes one trial. The server itself never trains, opens a device or starts a thread: what it
+has, every trial begins with. It can clone itself for another worker. Where forking is not safe (not Linux) it runs one
+job itself and is replaced.
 
-    python -m archspec.search.child DESCRIPTOR [light]        (only a worker calls it, see nursery.py)
+    python -m archspec.search.forkserver DESCRIPTOR [light]        (only a worker calls it, see processes.py)
 """
 
 import faulthandler
@@ -19,12 +20,15 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle
 from typing import Any
 
-from archspec.errors import ArchspecError, DataError, StoreError
+from archspec.errors import ArchspecError
 from archspec.results.records import EpochRecord
 from archspec.search.job import Job, Outcome, job_from, receive, send
+from archspec.search.machine import name_process
 
 FORKS = sys.platform == "linux"
 SECONDS_BETWEEN_SIGNS = 5.0  # a sign of life is sent at most so often
@@ -56,14 +60,14 @@ def main() -> None:
     # Ctrl-C goes to the whole terminal; the worker decides what becomes of its trial.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
-    channel = Connection(int(sys.argv[1]))
-    try:
-        _Parent(channel).serve()
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return  # the worker is gone
+    name_process("archspec-fork")
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the worker is gone
+        _Server(Connection(int(sys.argv[1]))).serve()
+    sys.stderr.flush()
+    os._exit(0)  # to take torch down in good order takes a second
 
 
-class _Parent:
+class _Server:
     def __init__(self, channel: Connection) -> None:
         self._channel = channel
         self._config: Any = None
@@ -75,19 +79,44 @@ class _Parent:
         gc.freeze()  # a collection in a forked process would otherwise copy every page
         while True:
             message = receive(self._channel)
-            if message["kind"] != "run":
-                continue  # the answer to a child that was killed before it could read it
-            job = job_from(message["job"])
-            try:
-                self._open(job)
-            except (DataError, StoreError) as error:
-                _send_outcome(self._channel, Outcome("data", str(error)))
-                send(self._channel, "exited", status=0)
-                continue
-            if not FORKS:
-                _run(job, self._data, self._channel)
-                return
-            send(self._channel, "exited", status=os.waitstatus_to_exitcode(self._forked(job)))
+            if message["kind"] == "clone":
+                self._clone()
+            elif message["kind"] == "run":
+                self._run(job_from(message["job"]))
+            # else the answer to a trial that was killed before it could read it
+
+    def _clone(self) -> None:
+        """Fork another server, which serves the channel that comes after the message, and prints to the file there."""
+        channel, log = recv_handle(self._channel), recv_handle(self._channel)
+        with suppress(ChildProcessError):  # clones that have ended
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if _fork() == 0:
+            self._channel.close()
+            self._channel = Connection(channel)
+            os.dup2(log, sys.stderr.fileno())
+            send(self._channel, "cloned", pid=os.getpid())
+        else:
+            os.close(channel)
+        os.close(log)
+
+    def _run(self, job: Job) -> None:
+        try:
+            self._open(job)
+        except Exception as error:
+            # Whatever is wrong with the images is no fault of this process, which goes on to serve.
+            said = str(error) if isinstance(error, ArchspecError) else f"{type(error).__name__}: {error}"
+            send(self._channel, "ended", **vars(Outcome("data", said)))
+            send(self._channel, "exited", exit_code=0)
+            return
+        if not FORKS:
+            _run(job, self._data, self._channel)
+            os._exit(0)
+        child = _fork()
+        if child == 0:
+            _run(job, self._data, self._channel)
+            os._exit(0)
+        send(self._channel, "exited", exit_code=os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
     def _open(self, job: Job) -> None:
         """Open the table or the images of a job, where they are not those of the one before."""
@@ -105,16 +134,12 @@ class _Parent:
         self._data = open_data(DataConfig.model_validate(dict(job.data)))
         self._config = wanted
 
-    def _forked(self, job: Job) -> int:
-        """Run the job in a child and wait for its end; its wait status."""
-        with warnings.catch_warnings():
-            # Python 3.12 warns of threads, which here are only those of numpy's BLAS: it is made for forks.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pid = os.fork()
-        if pid == 0:
-            _run(job, self._data, self._channel)
-            os._exit(0)
-        return os.waitpid(pid, 0)[1]
+
+def _fork() -> int:
+    with warnings.catch_warnings():
+        # Python 3.12 warns of threads, which here are only those of numpy's BLAS: it is made for forks.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
 
 
 # What training imports only when it needs it, in seconds: here once, and not in every trial.
@@ -132,11 +157,11 @@ def _import_everything() -> None:
 
 def _run(job: Job, data: Any, channel: Connection) -> None:
     """Run a job to its outcome. Only the death of the process keeps the outcome from being told."""
+    name_process("archspec-trial")
     send(channel, "started", pid=os.getpid())
     threading.Thread(target=_end_with, args=(channel.fileno(),), daemon=True).start()
     try:
-        outcome = _outcome(job, data, Messages(channel))
-        _send_outcome(channel, outcome)
+        send(channel, "ended", **vars(_outcome(job, data, Messages(channel))))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         os._exit(1)  # the worker is gone: somebody else goes on from the checkpoint
     sys.stderr.flush()
@@ -162,10 +187,6 @@ def _function(job: Job) -> Callable[[Job, Any, Messages], Outcome]:
     from archspec.search.tasks import TASKS
 
     return TASKS[job.task]
-
-
-def _send_outcome(channel: Connection, outcome: Outcome) -> None:
-    send(channel, "ended", **vars(outcome))
 
 
 def _end_with(descriptor: int) -> None:

@@ -14,7 +14,16 @@ from archspec.results.tables import AttemptRow, EpochRow, EvaluationRow, Propose
 
 
 @dataclass(frozen=True)
-class Standing:
+class Reached:
+    """How far a trial (or a reference) is; `epochs` is None when it has its outcome."""
+
+    trial: int | None
+    reference: str | None
+    epochs: int | None = None
+
+
+@dataclass(frozen=True)
+class StudyStatus:
     """The questions about one study."""
 
     store: Store
@@ -90,13 +99,21 @@ class Standing:
         one = TrialRow.reference == reference if trial is None else TrialRow.number == trial
         return next(iter(self._records(query.where(one))), None)
 
-    def glance(self) -> dict[tuple[int | None, str | None], tuple[str, int]]:
-        """Each trial or reference, with its state and how many epochs are recorded."""
-        query = select(TrialRow.number, TrialRow.reference, EvaluationRow.state, func.count(EpochRow.epoch))
+    def ended_names(self) -> frozenset[tuple[int | None, str | None]]:
+        """The trials by number and references by name that have their outcome."""
+        query = select(TrialRow.number, TrialRow.reference)
         query = query.join(EvaluationRow, TrialRow.evaluation == EvaluationRow.uuid)
-        query = query.outerjoin(EpochRow, EpochRow.evaluation == EvaluationRow.uuid).where(TrialRow.study == self.study)
-        query = query.group_by(TrialRow.number, TrialRow.reference, EvaluationRow.state)
-        return self.store.read(lambda s: {(row[0], row[1]): (row[2], row[3]) for row in s.execute(query)})
+        query = query.where(TrialRow.study == self.study, EvaluationRow.state != "running")
+        return self.store.read(lambda session: frozenset((row[0], row[1]) for row in session.execute(query)))
+
+    def running_epochs(self) -> tuple[Reached, ...]:
+        """How far the trials and references are that some worker has."""
+        query = select(TrialRow.number, TrialRow.reference, func.count(EpochRow.epoch))
+        query = query.join(EvaluationRow, TrialRow.evaluation == EvaluationRow.uuid)
+        query = query.outerjoin(EpochRow, EpochRow.evaluation == EvaluationRow.uuid)
+        mine = TrialRow.study == self.study, EvaluationRow.state == "running", EvaluationRow.owner.is_not(None)
+        query = query.where(*mine, TrialRow.owns).group_by(TrialRow.number, TrialRow.reference)
+        return self.store.read(lambda session: tuple(Reached(*row) for row in session.execute(query)))
 
     def exits(self) -> dict[str, int]:
         """How often attempts of the study's trials ended in each way, retries included."""

@@ -10,22 +10,23 @@ from typing import Self
 
 from archspec.errors import StoreError
 from archspec.results.leases import Lease, Leases, Turn
+from archspec.results.store import Store
 
 RENEWALS_IN_A_LEASE = 10
 
 
-class Keeper:
-    """Renews what it is given until it is dropped or lost."""
+class Heartbeat:
+    """Renews the leases it holds until they are dropped or lost."""
 
     def __init__(self, leases: Leases) -> None:
         # A store of its own: the thread must not wait where the worker waits for a database that is away.
-        store = type(leases.store)(leases.store.url)
+        store = Store(leases.store.url)
         self._leases = Leases(store, leases.owner, leases.place, leases.seconds)
         self._held: set[Lease | Turn] = set()
         self._lost: set[Lease | Turn] = set()
         self._lock = threading.Lock()
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._keep, daemon=True, name="archspec-leases")
+        self._thread = threading.Thread(target=self._renew, daemon=True, name="archspec-leases")
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -54,7 +55,7 @@ class Keeper:
         with self._lock:
             return lease in self._lost
 
-    def _keep(self) -> None:
+    def _renew(self) -> None:
         while not self._end.wait(self._leases.seconds / RENEWALS_IN_A_LEASE):
             with self._lock:
                 held = tuple(self._held)

@@ -2,7 +2,11 @@
 
 from typing import Any
 
-from archspec.cli.output import cell, print_table
+from rich.console import Console
+from rich.progress import track
+
+from archspec.cli.output import cell, print_table, say
+from archspec.schema.load import names
 from archspec.search.space import count, feasible_share, load_space, named_points
 
 SHOWN_COSTS = ("params", "macs", "activation_bytes")
@@ -11,10 +15,15 @@ SHOWN_COSTS = ("params", "macs", "activation_bytes")
 def summary(name_or_path: str, samples: int, seed: int) -> dict[str, Any]:
     """The facts as plain data. Raises SpecError with every problem of the file."""
     space = load_space(name_or_path)
+    points, progress = count(space), Console(stderr=True)
+    say(f"{space.name}: {points:,} points; drawing some of them, then looking for named networks")
     seen = feasible_share(space, samples, seed)
+    named = track(
+        names(), f"named networks in {space.name}", console=progress, transient=True, disable=not progress.is_terminal
+    )
     return {
         "name": space.name,
-        "points": count(space),
+        "points": points,
         "genes": len(space.genes),
         "digest": space.digest,
         "feasible": {
@@ -28,7 +37,7 @@ def summary(name_or_path: str, samples: int, seed: int) -> dict[str, Any]:
             "violated": {share.text: share.share for share in seen.violated},
         },
         "costs": {name: {"low": seen.costs[name][0], "high": seen.costs[name][-1]} for name in SHOWN_COSTS},
-        "named_points": sorted(named_points(space)),
+        "named_points": sorted(named_points(space, among=named)),
         "axes": {axis: [g.name for g in space.genes if g.axis == axis] for axis in {g.axis for g in space.genes}},
     }
 

@@ -3,7 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
-from archspec.cli.output import cell, print_table
+from rich.console import Console
+from rich.progress import track
+
+from archspec.cli.output import cell, print_table, say
+from archspec.schema.load import names
 from archspec.schema.located import LocatedDict
 from archspec.schema.validation import validate
 from archspec.search.space import count, feasible_share, load_space, named_points
@@ -22,10 +26,15 @@ def summary(name_or_path: str, samples: int, seed: int, match: tuple[str, ...] =
     if match:
         budget = validate(Match, with_values(LocatedDict(), match))
         space = replace(space, matching=Matching(budget))
+    points, progress = count(space), Console(stderr=True)
+    say(f"{space.name}: {points:,} points; drawing some of them, then looking for named networks")
     seen = feasible_share(space, samples, seed)
+    named = track(
+        names(), f"named networks in {space.name}", console=progress, transient=True, disable=not progress.is_terminal
+    )
     return {
         "name": space.name,
-        "points": count(space),
+        "points": points,
         "genes": len(space.genes),
         "digest": space.digest,
         "match": str(space.matching.match) if space.matching else None,
@@ -40,7 +49,7 @@ def summary(name_or_path: str, samples: int, seed: int, match: tuple[str, ...] =
             "violated": {share.text: share.share for share in seen.violated},
         },
         "costs": {name: {"low": costs[0], "high": costs[-1]} for name in SHOWN_COSTS if (costs := seen.costs[name])},
-        "named_points": sorted(named_points(written)),
+        "named_points": sorted(named_points(written, among=named)),
         "axes": {axis: [g.name for g in space.genes if g.axis == axis] for axis in {g.axis for g in space.genes}},
     }
 

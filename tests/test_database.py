@@ -8,15 +8,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
-from sqlalchemy import insert, inspect, make_url, select, update
+from sqlalchemy import Connection, create_engine, insert, inspect, make_url, select, update
 from sqlalchemy.orm import Session
 from store_requests import STUDY, ask
 
 from archspec.errors import StoreError
+from archspec.results import schema
 from archspec.results.engine import database_url, tune_sqlite
+from archspec.results.leases import Lease, Leases
 from archspec.results.records import EpochRecord, StudyRecord
 from archspec.results.store import Store
 from archspec.results.tables import (
@@ -80,12 +83,67 @@ def test_times_without_a_zone_are_refused_and_others_become_utc(store: Store) ->
         store.save_study(replace(STUDY, name="naive", created=datetime(2026, 1, 1)))
 
 
-@pytest.mark.parametrize(("version", "word"), [(SCHEMA_VERSION + 1, "newer"), (SCHEMA_VERSION - 1, "older")])
+@pytest.mark.parametrize(("version", "word"), [(SCHEMA_VERSION + 1, "newer"), (0, "older")])
 def test_another_schema_version_is_refused(store: Store, version: int, word: str) -> None:
     with store.engine.begin() as connection:
         connection.execute(update(SchemaRow).values(version=version))
     with pytest.raises(StoreError, match=f"schema version {version}.*\n.*{word} archspec"):
         Store.open(store.url)
+
+
+def _of_version_1(url: str) -> None:
+    """Fill an empty database as archspec 0.1.0 left it: a study with a finished, a failed and a running trial."""
+    kind = make_url(url).get_backend_name()
+    statements = (Path(__file__).parent / "databases" / f"version_1.{kind}.sql").read_text()
+    engine = create_engine(database_url(url))
+    with engine.begin() as connection:
+        driver: Any = connection.connection.driver_connection
+        driver.executescript(statements) if kind == "sqlite" else driver.execute(statements)
+    engine.dispose()
+
+
+def test_a_database_of_version_1_is_upgraded_and_goes_on(url: str) -> None:
+    _of_version_1(url)
+    with Store.open(url, create=False) as store:
+        assert [(r.trial, r.state, r.starts) for r in store.evaluations("first")] == [
+            (0, "complete", 1), (1, "failed", 1), (2, "running", 1),
+        ]  # fmt: skip
+        assert store.get_study("first").generation == 0
+        assert store.get_study("first").genes == {}
+        running = store.evaluations("first")[2]
+        leases = Leases(store, "me", "here", 60)
+        lease = leases.claim(running)
+        assert lease == Lease(running.uuid, 2)
+        leases.finish(lease, "ok", values={"accuracy": 0.5})
+        assert store.evaluations("first")[2].state == "complete"
+        columns = {t: {c["name"] for c in inspect(store.engine).get_columns(t)} for t in Base.metadata.tables}
+    assert columns == {name: {column.name for column in table.c} for name, table in Base.metadata.tables.items()}
+    Store.open(url, create=False).close()
+
+
+def test_an_upgrade_that_is_killed_leaves_the_old_version(url: str) -> None:
+    _of_version_1(url)
+    child = multiprocessing.get_context("spawn").Process(target=_die_while_upgrading, args=(url,))
+    child.start()
+    child.join(60)
+    assert child.exitcode == -signal.SIGKILL
+    engine = create_engine(database_url(url))
+    with engine.connect() as connection:
+        assert connection.scalar(select(SchemaRow.version)) == 1
+        assert "owner" not in {column["name"] for column in inspect(connection).get_columns("archspec_evaluations")}
+    engine.dispose()
+    Store.open(url, create=False).close()
+
+
+def _die_while_upgrading(url: str) -> None:
+    upgrade = schema.UPGRADES[1]
+
+    def half(connection: Connection) -> None:
+        upgrade(connection)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    schema.UPGRADES[1] = half
+    Store.open(url, create=False)
 
 
 def test_tables_without_a_version_are_refused(store: Store) -> None:

@@ -24,7 +24,12 @@ TINY = {
 
 
 def test_the_shipped_files_are_these() -> None:
-    assert [path.stem for path in SPACES] == ["connectivity_nano", "connectivity_tiny"]
+    assert [path.stem for path in SPACES] == [
+        "connectivity_full",
+        "connectivity_nano",
+        "connectivity_tiny",
+        "figure3_heads",
+    ]
     assert [path.stem for path in STUDIES] == ["imagefolder_proxy", "imagenet_proxy", "quickstart"]
 
 

@@ -1,73 +1,47 @@
-"""A study as it runs: totals, resume, constraints, duplicates, failures, pruning, and real kills at any moment."""
+"""A study as it runs: totals, resume, constraints, duplicates, failures, pruning, an edited space, kills, Ctrl-C."""
 
 import random
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-import optuna
 import pytest
 
 from archspec.errors import StoreError, StudyError
-from archspec.search.runner import finished_trials, open_store, search, urls_of
+from archspec.search.processes import ForkServer
+from archspec.search.runner import finished, open_store
+from archspec.search.runner import search as search_with
 from archspec.search.study import Study
 from archspec.search.suggest import SpaceExhausted
-from studies import SPACE, Recorder, trials_of, write_study
+from studies import SPACE, Recorder, Terminal, check_invariants, trials_of, wait_for, write_study
 
-COMMAND = "from archspec.cli import main; main()"
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ARCHSPEC_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+Search = Callable[[Study, Recorder], None]
 
 
-def optuna_trials(study: Study) -> list[optuna.trial.FrozenTrial]:
-    storage = optuna.storages.RDBStorage(urls_of(study).optuna)
-    try:
-        return optuna.load_study(study_name=study.name, storage=storage).get_trials()
-    finally:
-        storage.remove_session()
-        storage.engine.dispose()
+@pytest.fixture
+def search(server: ForkServer) -> Search:
+    def run(study: Study, observer: Recorder) -> None:
+        search_with(study, observer, server=server)
+
+    return run
 
 
-def check_books(study: Study, trials: int) -> None:
-    """Exactly so many trials, each trained once to its end, and both books say the same."""
-    records = trials_of(study)
-    assert [record.trial for record in records] == list(range(trials))
-    assert len({record.digest for record in records}) == trials
-    for record in records:
-        assert record.is_finished
-        assert record.cached_from is None
-        assert [epoch.epoch for epoch in record.curve] == list(range(1, len(record.curve) + 1))
-        if record.state == "complete":
-            assert len(record.curve) == study.recipe.epochs
-    told = {trial.number: trial for trial in optuna_trials(study)}
-    assert set(told) == set(range(trials))
-    for record in records:
-        trial = told[record.trial or 0]
-        assert trial.state.name == {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}[record.state]
-        if record.state == "complete":
-            assert trial.values == [record.measure(objective.name) for objective in study.objectives_in_order]
-
-
-def test_a_study_runs_to_its_total_and_again_only_to_a_larger_one(tmp_path: Path) -> None:
+def test_a_study_runs_to_its_total_and_again_only_to_a_larger_one(tmp_path: Path, search: Search) -> None:
     study = write_study(tmp_path, "references=[dw_conv_nano]")
     watched = Recorder()
     search(study, watched)
-    check_books(study, 6)
+    check_invariants(study, 6)
     assert watched.started == ["dw_conv_nano", *(f"trial {number}" for number in range(6))]
     again = Recorder()
     search(study, again)
     assert again.started == []
     search(write_study(tmp_path, "references=[dw_conv_nano]", "budget.trials=8"), again)
-    check_books(study, 8)
+    check_invariants(study, 8)
     assert again.started == ["trial 6", "trial 7"]
 
 
-def test_every_trial_keeps_the_constraints_and_has_its_provenance(tmp_path: Path) -> None:
+def test_every_trial_keeps_the_constraints_and_has_its_provenance(tmp_path: Path, search: Search) -> None:
     study = write_study(tmp_path, "budget.trials=8")
     search(study, Recorder())
     for record in trials_of(study):
@@ -79,13 +53,13 @@ def test_every_trial_keeps_the_constraints_and_has_its_provenance(tmp_path: Path
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2", "gp"])
-def test_no_sampler_runs_a_point_twice(tmp_path: Path, sampler: str) -> None:
+def test_no_sampler_runs_a_point_twice(tmp_path: Path, sampler: str, search: Search) -> None:
     study = write_study(tmp_path, f"sampler.name={sampler}", "recipe.epochs=1", "budget.trials=12")
     search(study, Recorder())
-    check_books(study, 12)
+    check_invariants(study, 12)
 
 
-def test_an_exhausted_space_says_so_and_keeps_what_was_found(tmp_path: Path) -> None:
+def test_an_exhausted_space_says_so_and_keeps_what_was_found(tmp_path: Path, search: Search) -> None:
     one_axis = SPACE.replace("{choose: [8, 12, 16]}", "8").replace("{range: [1, 2]}", "1")
     study = write_study(tmp_path, "recipe.epochs=1", "budget.trials=50", space=one_axis)
     with pytest.raises(SpaceExhausted, match="no feasible point"):
@@ -95,14 +69,14 @@ def test_an_exhausted_space_says_so_and_keeps_what_was_found(tmp_path: Path) -> 
     assert len(found) == len({record.digest for record in found}) == 6
 
 
-def test_a_space_without_a_feasible_point_says_so_before_any_training(tmp_path: Path) -> None:
+def test_a_space_without_a_feasible_point_says_so_before_any_training(tmp_path: Path, search: Search) -> None:
     study = write_study(tmp_path, space=SPACE.replace("params <= 3K", "params <= 100"))
     with pytest.raises(StudyError, match=r"no feasible point .*\n.*params <= 100: 100 %"):
         search(study, Recorder())
-    assert finished_trials(study) == 0
+    assert not finished(study)
 
 
-def test_what_another_study_evaluated_is_not_trained_again(tmp_path: Path) -> None:
+def test_what_another_study_evaluated_is_not_trained_again(tmp_path: Path, search: Search) -> None:
     storage = f"storage=sqlite:///{tmp_path / 'shared.db'}"
     one_axis = SPACE.replace("{choose: [8, 12, 16]}", "8").replace("{range: [1, 2]}", "1")
     first = write_study(tmp_path, storage, "recipe.epochs=1", "budget.trials=6", space=one_axis)
@@ -117,61 +91,32 @@ def test_what_another_study_evaluated_is_not_trained_again(tmp_path: Path) -> No
     )
 
 
-def test_failures_are_recorded_with_their_cause_and_end_a_hopeless_study(tmp_path: Path) -> None:
+def test_failures_are_recorded_with_their_cause_and_end_a_hopeless_study(tmp_path: Path, search: Search) -> None:
     study = write_study(tmp_path, "recipe.lr=1e30", "budget.trials=20")
     with pytest.raises(StudyError, match=r"the last 8 trials failed.*diverged"):
         search(study, Recorder())
     records = trials_of(study)
     assert [record.cause for record in records] == ["diverged"] * 8
     assert all("epoch 1" in record.message for record in records), records[0].message
-    check_books(study, 8)
+    check_invariants(study, 8)
 
 
 @pytest.mark.parametrize("pruner", ["median", "successive_halving", "hyperband"])
-def test_trials_are_pruned_with_two_objectives(tmp_path: Path, pruner: str) -> None:
+def test_trials_are_pruned_with_two_objectives(tmp_path: Path, pruner: str, search: Search) -> None:
     study = write_study(
         tmp_path, f"pruner={{name: {pruner}, startup: 2, warmup: 1}}", "recipe.epochs=6", "budget.trials=12"
     )
     search(study, Recorder())
-    check_books(study, 12)
+    check_invariants(study, 12)
     states = {record.state for record in trials_of(study)}
     assert states == {"complete", "pruned"}
 
 
-def test_a_study_with_another_space_under_the_same_name_is_refused(tmp_path: Path) -> None:
+def test_a_study_with_another_seed_or_objective_under_the_same_name_is_refused(tmp_path: Path, search: Search) -> None:
     search(write_study(tmp_path, "budget.trials=1", "recipe.epochs=1"), Recorder())
-    other = write_study(tmp_path, "budget.trials=1", space=SPACE.replace("[1, 3, 5]", "[1, 3]"))
-    with pytest.raises(StoreError, match="exists and differs"):
-        search(other, Recorder())
-
-
-def start(study: Study, tmp_path: Path, *changes: str) -> subprocess.Popen[str]:
-    words = ["search", str(tmp_path / "study.yaml")]
-    for change in (f"output={study.folder}", *changes):
-        words += ["--set", change]
-    return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def test_two_processes_on_one_study_are_refused(tmp_path: Path) -> None:
-    study = write_study(tmp_path, "recipe.epochs=60")
-    running = start(study, tmp_path, "recipe.epochs=60")
-    try:
-        wait_for(lambda: (study.folder / "search.lock").exists() and epochs_recorded(study) > 0)
-        with pytest.raises(StudyError, match="another process"):
-            search(study, Recorder())
-    finally:
-        running.kill()
-        running.communicate()
-
-
-def wait_for(condition: object, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        time.sleep(0.02)
+    for change in ("seed=1", "objectives=[{maximise: accuracy}]"):
+        with pytest.raises(StoreError, match="exists and differs"):
+            search(write_study(tmp_path, "budget.trials=1", change), Recorder())
 
 
 def epochs_recorded(study: Study) -> int:
@@ -182,21 +127,25 @@ def epochs_recorded(study: Study) -> int:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_killed_at_random_moments_a_study_ends_as_if_it_never_was(tmp_path: Path, seed: int) -> None:
+def test_killed_at_random_moments_a_study_ends_as_if_it_never_was(
+    tmp_path: Path, seed: int, search: Search, server: ForkServer
+) -> None:
     """kill -9 three times, each after a random number of further epochs and a random part of one."""
     study = write_study(tmp_path, "recipe.epochs=4")
     rng = random.Random(seed)
     for _ in range(3):
         goal = epochs_recorded(study) + rng.randint(1, 5)
-        running = start(study, tmp_path, "recipe.epochs=4")
-        wait_for(lambda goal=goal, running=running: epochs_recorded(study) >= goal or running.poll() is not None)
+        running = Terminal(server, tmp_path, "recipe.epochs=4")
+        wait_for(
+            lambda goal=goal, running=running: epochs_recorded(study) >= goal or running.process.poll() is not None
+        )
         time.sleep(rng.random() * 0.1)
-        running.send_signal(signal.SIGKILL)
-        running.communicate()
-    finished = start(study, tmp_path, "recipe.epochs=4")
-    _, errors = finished.communicate()
-    assert finished.returncode == 0, errors
-    check_books(study, 6)
+        running.process.send_signal(signal.SIGKILL)
+        running.end()
+    finished = Terminal(server, tmp_path, "recipe.epochs=4")
+    errors = finished.end()
+    assert finished.process.returncode == 0, errors
+    check_invariants(study, 6)
     # A killed run trains to the same result, bit for bit.
     alone = write_study(tmp_path, "recipe.epochs=4", "name=alone", f"output={tmp_path / 'alone'}", "budget.trials=1")
     search(alone, Recorder())
@@ -205,34 +154,36 @@ def test_killed_at_random_moments_a_study_ends_as_if_it_never_was(tmp_path: Path
     assert [epoch.val_loss for epoch in same.curve] == [epoch.val_loss for epoch in first.curve]
 
 
-def test_a_ctrl_c_is_told_and_resumed(tmp_path: Path) -> None:
+def test_a_ctrl_c_is_told_and_resumed(tmp_path: Path, search: Search, server: ForkServer) -> None:
     study = write_study(tmp_path, "recipe.epochs=40", "budget.trials=2")
-    running = start(study, tmp_path, "recipe.epochs=40", "budget.trials=2")
+    running = Terminal(server, tmp_path, "recipe.epochs=40", "budget.trials=2")
     wait_for(lambda: epochs_recorded(study) > 3)
-    running.send_signal(signal.SIGINT)
-    _, errors = running.communicate()
-    assert running.returncode == 130
+    running.process.send_signal(signal.SIGINT)
+    errors = running.end()
+    assert running.process.returncode == 130
     assert "Traceback" not in errors
     assert "the same command goes on" in errors
     watched = Recorder()
     search(study, watched)
-    check_books(study, 2)
+    check_invariants(study, 2)
 
 
 @pytest.mark.postgresql
-def test_a_study_on_postgresql_is_killed_and_resumed(tmp_path: Path, postgresql_url: str) -> None:
+def test_a_study_on_postgresql_is_killed_and_resumed(
+    tmp_path: Path, postgresql_url: str, search: Search, server: ForkServer
+) -> None:
     name = f"postgres{tmp_path.name.replace('-', '_')}"
     changes = (f"storage={postgresql_url}", f"name={name}", "recipe.epochs=4", "budget.trials=4")
     study = write_study(tmp_path, *changes)
-    running = start(study, tmp_path, *changes)
+    running = Terminal(server, tmp_path, *changes)
     wait_for(lambda: epochs_recorded(study) >= 5)
-    running.kill()
-    running.communicate()
+    running.process.kill()
+    running.end()
     search(study, Recorder())
-    check_books(study, 4)
+    check_invariants(study, 4)
 
 
-def test_constraints_hold_at_the_size_that_the_space_writes(tmp_path: Path) -> None:
+def test_constraints_hold_at_the_size_that_the_space_writes(tmp_path: Path, search: Search) -> None:
     """Trained at half the size, a point has about a quarter of the multiply-adds that its constraint is about."""
     bounded = SPACE.replace("params <= 3K", "macs in [20K, 60K]")
     study = write_study(tmp_path, "data.size=8", "recipe.epochs=1", "budget.trials=3", space=bounded)
@@ -240,7 +191,7 @@ def test_constraints_hold_at_the_size_that_the_space_writes(tmp_path: Path) -> N
     assert all(4_000 < record.cost["macs"] < 20_000 for record in trials_of(study))
 
 
-def test_a_space_that_cannot_stand_at_the_size_of_the_data_says_why(tmp_path: Path) -> None:
+def test_a_space_that_cannot_stand_at_the_size_of_the_data_says_why(tmp_path: Path, search: Search) -> None:
     inside = SPACE.replace("{sliding: {choose: [1, 3, 5]}}", "{sliding: {size: {choose: [3, 4]}, padding: none}}")
     inside = inside.replace("residual:\n          - norm", "sequence:\n          - norm")
     study = write_study(tmp_path, "data.size=8", space=inside)

@@ -389,7 +389,7 @@ def test_the_learning_rate_follows_the_recipe() -> None:
     def rates(**more: Any) -> list[float]:
         recipe = Recipe(lr=1.0, optimizer="sgd", **more)
         net = nn.Linear(2, 2)
-        optimisation = Optimisation(net, recipe, 10, torch.device("cpu"))
+        optimisation = Optimisation(net, recipe, [10] * recipe.epochs, torch.device("cpu"))
         found = []
         for number in range(1, recipe.epochs * 10 + 1):
             found.append(optimisation.lr)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import typer
 
-from archspec.cli import drawings, exports, machines, probes, relations, resizing, specs, studies
+from archspec.cli import audits, drawings, exports, machines, probes, relations, resizing, specs, studies, tables
 
 app = typer.Typer(
     name="archspec",
@@ -34,6 +34,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "search": studies.search,
     "report": studies.report,
     "promote": studies.promote,
+    "tabulate": tables.tabulate,
+    "attribute": tables.attribute,
+    "audit": audits.audit,
     "bench": machines.bench,
     "doctor": machines.doctor,
 }

@@ -127,20 +127,24 @@ def check(
 
 def space(
     file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="A search space; left out: all axes.")] = None,
+    match: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Scale every network to a budget: macs=5M, by=depth, tolerance=0.05."),
+    ] = None,
     samples: Annotated[int, typer.Option(help="Points drawn to estimate the feasible share.", min=1)] = 1000,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Count a search space; without a file, print every combination of axis values with legal or why not.
 
-    Example: archspec space search_spaces/connectivity_nano.yaml
+    Example: archspec space search_spaces/connectivity_nano.yaml --match macs=5M
     """
     if file is None:
         _show_combinations(as_json)
         return
     from archspec.cli.spaces import print_summary, summary
 
-    found = summary(file, samples, seed)
+    found = summary(file, samples, seed, tuple(match or ()))
     print_json(found) if as_json else print_summary(found)
 
 

@@ -15,22 +15,27 @@ Set = Annotated[
 ]
 
 
-def search(study: StudyArgument, changes: Set = None, as_json: Json = False) -> None:
+def search(
+    study: StudyArgument,
+    workers: Annotated[int | None, typer.Option(help="Processes; left out: as the study says.", min=1, max=256)] = None,
+    changes: Set = None,
+    as_json: Json = False,
+) -> None:
     """Run a study, or resume it: the same command goes on until the budget is spent, then writes the report.
 
-    Example: archspec search studies/quickstart.yaml --set budget.trials=20
+    The same command in another terminal helps: trials are shared, and none is run twice.
+
+    Example: archspec search studies/quickstart.yaml --workers 4 --set budget.trials=20
     """
     from archspec.cli.findings import data, headline, render
     from archspec.cli.progress import SearchProgress
-    from archspec.search.runner import finished_trials
+    from archspec.search.runner import finished
     from archspec.search.runner import search as run
     from archspec.search.study import load_study
 
     loaded = load_study(study, tuple(changes or ()))
-    done = finished_trials(loaded)
-    budget, epochs = loaded.budget.trials, loaded.recipe.epochs
-    with resumable(), SearchProgress(budget, done, len(loaded.references), epochs) as progress:
-        run(loaded, progress)
+    with resumable(), SearchProgress(loaded, finished(loaded)) as progress:
+        run(loaded, progress, workers=workers, say=progress.say)
     page = render(loaded)
     if as_json:
         print_json(data(loaded))

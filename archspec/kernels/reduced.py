@@ -31,8 +31,9 @@ def reduce(op: ir.Connect, parameters: Parameters, x: Tensor) -> Tensor:
     if space.by == "mean":
         y = x.mean((2, 4))
     else:
-        patches = x.permute(0, 1, 3, 5, 2, 4).flatten(3)
-        y = F.linear(patches, parameters["reduction.weight"].flatten(1), parameters["reduction.bias"])
+        # Channels stay innermost, so that patches are copied in runs; the weight is kept channels-last and only viewed.
+        patches, weight = x.permute(0, 1, 3, 2, 4, 5).flatten(3), parameters["reduction.weight"]
+        y = F.linear(patches, weight.permute(0, 2, 3, 1).flatten(1), parameters["reduction.bias"])
     if not space.norm:
         return y
     return F.layer_norm(y, y.shape[-1:], parameters["reduction.norm.weight"], parameters["reduction.norm.bias"])

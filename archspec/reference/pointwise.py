@@ -12,15 +12,22 @@ from torch import Tensor
 Parameters = Mapping[str, Tensor]
 MOMENTUM = 0.1
 
+# Beyond these, exp(-x) is nothing beside 1 or overflows in a gradient's square.
+LARGEST_EXPONENT = 40.0
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": lambda x: torch.where(x > 0, x, torch.zeros_like(x)),
     "gelu": lambda x: x * (1 + torch.erf(x / math.sqrt(2))) / 2,
-    "silu": lambda x: x / (1 + torch.exp(-x)),
-    "tanh": lambda x: 1 - 2 / (1 + torch.exp(2 * x)),
-    "sigmoid": lambda x: 1 / (1 + torch.exp(-x)),
+    "silu": lambda x: x / (1 + _exp(-x)),
+    "tanh": lambda x: 1 - 2 / (1 + _exp(2 * x)),
+    "sigmoid": lambda x: 1 / (1 + _exp(-x)),
     "hardswish": lambda x: x * torch.clamp(x + 3, 0, 6) / 6,
     "relu6": lambda x: torch.clamp(x, 0, 6),
 }
+
+
+def _exp(x: Tensor) -> Tensor:
+    return torch.exp(x.clamp(-LARGEST_EXPONENT, LARGEST_EXPONENT))
 
 
 def activation(kind: str, x: Tensor) -> Tensor:

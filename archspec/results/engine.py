@@ -5,6 +5,7 @@ time taken at the start of a transaction. PostgreSQL is spoken to through psycop
 tables.
 """
 
+import itertools
 import random
 import sqlite3
 import time
@@ -24,6 +25,7 @@ Result = TypeVar("Result")
 
 BUSY_MILLISECONDS = 60_000
 TRIES = 5
+LONGEST_WAIT = 2.0  # seconds between two tries
 # Waiting times need no seed: they change when a row is written, never what is written.
 _jitter = random.SystemRandom()
 
@@ -135,25 +137,36 @@ def _on_begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
-def retry(action: Callable[[], Result], *transient: type[Exception]) -> Result:
-    """The action's result; a transient error is answered by trying again, five times with growing waits.
+def retry(
+    action: Callable[[], Result], *transient: type[Exception], waits: Callable[[float], bool] = lambda seconds: False
+) -> Result:
+    """The action's result; a transient error is answered by trying again with growing waits.
 
-    The action must be idempotent: a lost connection does not tell whether the commit arrived.
+    At least five times, and as long as `waits`, asked with the seconds since the first try, says so: a database that is
+    restarted is away for some. The action must be idempotent: who loses a connection cannot tell whether the commit
+    arrived.
     """
-    for attempt in range(TRIES):
+    began = time.monotonic()
+    for attempt in itertools.count():
         try:
             return action()
         except transient as error:
-            if attempt == TRIES - 1 or not _is_transient(error):
+            if not is_transient(error) or (attempt >= TRIES - 1 and not waits(time.monotonic() - began)):
                 raise
-        time.sleep(0.05 * 2**attempt * (0.5 + _jitter.random()))
-    raise AssertionError("unreachable: the last attempt returns or raises")
+        time.sleep(min(0.05 * 2**attempt, LONGEST_WAIT) * (0.5 + _jitter.random()))
+    raise AssertionError("unreachable: the count has no end")
 
 
-def _is_transient(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
+    """Whether trying again may help: the database is busy, away or full."""
     if isinstance(error, DBAPIError):
-        return isinstance(error, OperationalError) or error.connection_invalidated
+        return (isinstance(error, OperationalError) and not _is_permanent(error)) or error.connection_invalidated
     return True
+
+
+def _is_permanent(error: OperationalError) -> bool:
+    # SQLite says with one class that a table is missing and that the database is busy.
+    return isinstance(error.orig, sqlite3.Error) and str(error.orig).startswith(("no such", "near "))
 
 
 def sqlite_path(url: URL) -> Path | None:

@@ -36,18 +36,24 @@ def _cells(row: Sequence[object], kinds: Sequence[str]) -> str:
     )
 
 
-def evaluation_table(study: StudyRecord, records: Sequence[EvaluationRecord]) -> str:
-    """Two rows an evaluation: objectives, costs and time; below, its genes, digest and YAML to unfold."""
+def evaluation_table(
+    study: StudyRecord, records: Sequence[EvaluationRecord], new_seeds: Mapping[str, str] | None = None
+) -> str:
+    """Two rows an evaluation: objectives, costs and time; below, its genes, digest and YAML to unfold.
+
+    `new_seeds` says by name what further seeds of a network gave; the others have one.
+    """
     names = list(dict.fromkeys([*(objective.name for objective in study.objectives), *_COSTS]))
-    numbers = [*(label(name) for name in names), "time", "seed"]
+    numbers = [*(label(name) for name in names), "time", "seed", "further seeds"]
     top = "<th></th>" + "".join(f'<th class="number">{escape(number)}</th>' for number in numbers)
-    lines = "".join(_row(record, names) + _spec(record, 1 + len(numbers)) for record in records)
+    lines = "".join(_row(record, names, new_seeds or {}) + _spec(record, 1 + len(numbers)) for record in records)
     return f'<div class="wide"><table class="specs"><tr>{top}</tr>{lines}</table></div>'
 
 
-def _row(record: EvaluationRecord, names: Sequence[str]) -> str:
+def _row(record: EvaluationRecord, names: Sequence[str], new_seeds: Mapping[str, str]) -> str:
     numbers = [quantity(name, record.measure(name)) for name in names]
     numbers += ["–" if record.seconds is None else duration(record.seconds), str(record.seed)]
+    numbers.append(new_seeds.get(record.name, "none: n 1, no interval"))
     cells = "".join(f'<td class="number">{escape(number)}</td>' for number in numbers)
     name = f"<b>{escape(record.name)}</b>"
     if record.state != "complete":

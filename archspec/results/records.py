@@ -1,5 +1,6 @@
 """What the store gives back: frozen records of studies, evaluations and epochs, no database."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -7,17 +8,21 @@ from typing import Literal
 
 Direction = Literal["maximise", "minimise"]
 State = Literal["running", "complete", "pruned", "failed"]
-Cause = Literal["ok", "pruned", "diverged", "out_of_memory", "killed", "timeout", "error"]
+Cause = Literal["ok", "pruned", "shape", "out_of_memory", "diverged", "timeout", "killed", "data", "error"]
+# How an attempt ended: with a cause, or because its worker was told to stop (`released`) or is gone (`lost`).
+Exit = Cause | Literal["released", "lost"]
 Gene = str | int | float | bool | None
 
 # Why an evaluation ended decides the state it ends in.
 STATE_OF_CAUSE: dict[Cause, State] = {
     "ok": "complete",
     "pruned": "pruned",
-    "diverged": "failed",
+    "shape": "failed",
     "out_of_memory": "failed",
-    "killed": "failed",
+    "diverged": "failed",
     "timeout": "failed",
+    "killed": "failed",
+    "data": "failed",
     "error": "failed",
 }
 
@@ -52,6 +57,9 @@ class StudyRecord:
     archspec_version: str = ""
     environment: Mapping[str, object] = field(default_factory=dict)
     created: datetime | None = None  # UTC; set by the store
+    genes: Mapping[str, object] = field(default_factory=dict)  # gene -> its choices or its range
+    constraints: tuple[str, ...] = ()
+    generation: int = 0  # how often the space was edited
 
 
 @dataclass(frozen=True)
@@ -87,7 +95,7 @@ class EvaluationRecord:
     """What a trial (or a reference point) got: its own training, or the result of an equal one done before.
 
     `cached_from` names the trial whose training this is, None when it is this trial's own. `starts` counts
-    how often the training was begun or resumed. Times are aware and in UTC.
+    how often the training was begun or resumed: the fencing token of the last claim. Times are aware and in UTC.
     """
 
     uuid: str
@@ -119,6 +127,11 @@ class EvaluationRecord:
         return self.reference if self.reference is not None else f"trial {self.trial}"
 
     @property
+    def is_replicate(self) -> bool:
+        """Whether this is the network of a trial once more, with another seed (see `replicate_name`)."""
+        return self.reference is not None and _REPLICATE.search(self.reference) is not None
+
+    @property
     def is_finished(self) -> bool:
         """Whether the outcome is known; it never changes afterwards."""
         return self.state != "running"
@@ -128,6 +141,37 @@ class EvaluationRecord:
         if name in self.values:
             return self.values[name]
         return self.cost.get(name)
+
+
+@dataclass(frozen=True)
+class EndedTrial:
+    """A trial that has its outcome, and no more than that."""
+
+    trial: int | None
+    cause: str | None
+    message: str
+
+
+@dataclass(frozen=True)
+class AttemptRecord:
+    """One claim of an evaluation: who trained it, from when to when, and how that ended (None: not yet)."""
+
+    evaluation: str
+    token: int
+    owner: str
+    place: str  # host and process
+    started: datetime
+    ended: datetime | None
+    exit: Exit | None
+    message: str
+
+
+def replicate_name(name: str, seed: int) -> str:
+    """What a trial's network is called when it is trained again with a new seed; no network can be named so."""
+    return f"{name}, seed {seed}"
+
+
+_REPLICATE = re.compile(r", seed \d+$")
 
 
 def completed(records: Iterable[EvaluationRecord]) -> tuple[EvaluationRecord, ...]:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from archspec.results import plots
 from archspec.results.fragments import definition_list, duration, evaluation_table, gene_table, table
 from archspec.results.plots.style import AXIS_COLOURS, GREY, label, quantity
+from archspec.results.race import Race, race
+from archspec.results.race_table import new_seeds, race_section
 from archspec.results.records import EvaluationRecord, Objective, StudyRecord
 from archspec.results.summary import (
     SYNTHETIC_NOTICE,
@@ -48,12 +50,16 @@ def write_report(
     path: Path,
     events: Mapping[str, int] | None = None,
     best: int = 10,
+    exits: Mapping[str, int] | None = None,
+    policies: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the report and return its path; the `best` specs are listed with their YAML.
 
     The file is written beside its place and then moved, so that a reader never sees half of one.
     """
-    data = report_data(study, records, events, best)
+    data = report_data(study, records, events, best, exits, policies)
+    raced = race(study, records)
+    records = [record for record in records if not record.is_replicate]
     parts = {
         "title": escape(study.name),
         "subtitle": _subtitle(study),
@@ -63,7 +69,8 @@ def write_report(
         "front": _front(study, records),
         "curves": _curves(study, records),
         "axes": _axes(study, records),
-        "best": _best(study, records, best),
+        "best": _best(study, records, best, raced),
+        "race": race_section(raced),
         "trials": _trials(study, records, data),
         "provenance": _provenance(study, data["provenance"]),
     }
@@ -113,7 +120,8 @@ def _summary(study: StudyRecord, records: Sequence[EvaluationRecord], data: Mapp
     value = best[0].measure(objective.name)
     text += f"Best {label(objective.name)}: {quantity(objective.name, value)} ({best[0].name}"
     params = best[0].measure("params")
-    text += f", {quantity('params', params)} parameters)." if params is not None else ")."
+    text += f", {quantity('params', params)} parameters; " if params is not None else "; "
+    text += "one seed, so without an interval). "
     return escape(text + _against_named_points(records, objective, value or 0.0))
 
 
@@ -184,7 +192,7 @@ def _axes(study: StudyRecord, records: Sequence[EvaluationRecord]) -> str:
     return shown + f"<details><summary>every gene and the mean of each of its values</summary>{rows}</details>"
 
 
-def _best(study: StudyRecord, records: Sequence[EvaluationRecord], count: int) -> str:
+def _best(study: StudyRecord, records: Sequence[EvaluationRecord], count: int, raced: Race | None) -> str:
     best = best_trials(study, records, count)
     shown = _NOTHING_YET
     if best:
@@ -192,7 +200,7 @@ def _best(study: StudyRecord, records: Sequence[EvaluationRecord], count: int) -
         rule = "trials that no other trial beats in every objective" if several else "the best trials"
         hint = f"archspec promote {shlex.quote(study.name)} {best[0].trial}"
         text = f"Ordered by {label(main_objective(study, records).name)}: {rule}. To train one longer:"
-        shown = f"<p>{escape(text)} <code>{escape(hint)}</code></p>" + evaluation_table(study, best)
+        shown = f"<p>{escape(text)} <code>{escape(hint)}</code></p>" + evaluation_table(study, best, new_seeds(raced))
     named = [record for record in records if record.reference is not None]
     return shown + (f"<h3>Named points</h3>{evaluation_table(study, named)}" if named else "")
 
@@ -206,15 +214,51 @@ def _trials(study: StudyRecord, records: Sequence[EvaluationRecord], data: Mappi
             shown += f"<h3>{escape(label(cost).capitalize())} of the trials</h3>" + _figure(
                 plots.draw_costs(costs), f"cost-{cost}"
             )
-    failed = failures(records)
-    if failed:
-        last = {record.cause or "": record for record in failed}
-        rows = [(cause, data["failures"][cause], record.name, record.message) for cause, record in last.items()]
-        shown += "<h3>Failures by cause</h3>" + table(("cause", "trials", "last seen in", "message"), rows)
-    avoided = [(kind, count) for kind, count in data["events"].items()]
-    if avoided:
-        shown += "<h3>Suggestions not trained</h3>" + table(("reason", "times"), avoided)
+    shown += _matched(records)
+    rows = _failures(records, data)
+    if rows:
+        columns = ("cause", "trials", "attempts", "retried", "policy", "last seen in", "message")
+        shown += "<h3>Failures by cause</h3>" + table(columns, rows)
+    if data["saved"]:
+        hours = ["unknown" if each["hours"] is None else f"{each['hours']:.2f}" for each in data["saved"]]
+        saved = [(each["reason"], each["trials"], text) for each, text in zip(data["saved"], hours, strict=True)]
+        shown += "<h3>What was saved</h3>" + table(("reason", "trials", "hours of training, estimated"), saved)
     return shown
+
+
+def _matched(records: Sequence[EvaluationRecord]) -> str:
+    """How each network was scaled to the budget of the study, where it has one."""
+    rows = []
+    for record in records:
+        done = record.environment.get("match")
+        if isinstance(done, Mapping):
+            before, after = (", ".join(str(pair[side]) for pair in done["numbers"]) for side in (0, 1))
+            missed = f"{100 * (done['reached'] / done['target'] - 1):+.2f} %"
+            rows.append((record.name, done["by"], before, after, done["before"], done["reached"], missed))
+            what = f"{done['quantity']}: {done['target']:,} within {100 * done['tolerance']:g} %"
+    if not rows:
+        return ""
+    head = ("network", "by", "written", "scaled to", "cost as written", "cost reached", "off the budget")
+    title = "<h3>Scaled to one budget</h3>" + f"<p>{escape(what)}, at the size that the space writes.</p>"
+    return title + f"<details><summary>{len(rows)} networks</summary>{table(head, rows)}</details>"
+
+
+# Ways in which an attempt ends that are no failure of a trial, in the words of the report.
+_NO_FAILURES = {"released": "stopped with its worker, and resumed", "lost": "its worker was gone, and it was resumed"}
+
+
+def _failures(records: Sequence[EvaluationRecord], data: Mapping[str, Any]) -> list[tuple[object, ...]]:
+    """A row for each cause of failure: the trials that ended so, all attempts that did, and what the policy did."""
+    last = {record.cause or "": record for record in failures(records)}
+    attempts = data["attempts"]
+    causes = [*data["failures"], *(exit_ for exit_ in attempts if exit_ not in {*data["failures"], "ok", "pruned"})]
+    rows: list[tuple[object, ...]] = []
+    for cause in causes:
+        record, recorded = last.get(cause), data["failures"].get(cause, 0)
+        said = record.message if record else _NO_FAILURES.get(cause, "retried, and then it went well")
+        tried, policy = attempts.get(cause, recorded), data["policies"].get(cause, "")
+        rows.append((cause, recorded, tried, tried - recorded, policy, record.name if record else "", said))
+    return rows
 
 
 def _provenance(study: StudyRecord, provenance: Mapping[str, Any]) -> str:

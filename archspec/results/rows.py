@@ -8,13 +8,14 @@ from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, func, insert, inspect, select, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from archspec.errors import StoreError, nearest
 from archspec.results.records import (
     STATE_OF_CAUSE,
+    AttemptRecord,
     Cause,
     EpochRecord,
     EvaluationRecord,
@@ -23,11 +24,9 @@ from archspec.results.records import (
     StudyRecord,
 )
 from archspec.results.tables import (
-    SCHEMA_VERSION,
-    Base,
+    AttemptRow,
     EpochRow,
     EvaluationRow,
-    SchemaRow,
     StudyRow,
     TrialRow,
 )
@@ -51,40 +50,6 @@ _SAME = (
     ),
     *("seconds", "starts", "checkpoint", "environment"),
 )
-_CREATION_LOCK = 2106_04263  # a PostgreSQL advisory lock: the paper's arXiv number
-
-
-def prepare(engine: Engine, create: bool) -> None:
-    """Make our tables under a lock when there are none, and refuse those of another version.
-
-    Raises:
-        StoreError: no tables and not to be created, or tables of another schema version.
-    """
-    # On SQLite the transaction itself is the lock (BEGIN IMMEDIATE, see engine.py).
-    with engine.begin() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(select(func.pg_advisory_xact_lock(_CREATION_LOCK)))
-        found = set(inspect(connection).get_table_names())
-        if not any(name.startswith("archspec_") for name in found):
-            if not create:
-                raise StoreError("no archspec results in this database\n    found: no table named archspec_*")
-            Base.metadata.create_all(connection)
-            connection.execute(insert(SchemaRow).values(version=SCHEMA_VERSION))
-            found.add(SchemaRow.__tablename__)
-        known = SchemaRow.__tablename__ in found
-        version = connection.scalar(select(SchemaRow.version)) if known else None
-    if version != SCHEMA_VERSION:
-        raise StoreError(_version_message(version))
-
-
-def _version_message(version: int | None) -> str:
-    if version is None:
-        advice = "the version row is missing: the database was not made by archspec, or not to the end"
-    elif version > SCHEMA_VERSION:
-        advice = "it was written by a newer archspec: upgrade this one"
-    else:
-        advice = "it was written by an older archspec: start a new database, or read it with that version"
-    return f"results have schema version {version}, this archspec reads {SCHEMA_VERSION}\n    found: {advice}"
 
 
 def put(
@@ -116,9 +81,10 @@ def study_row(session: Session, name: str) -> StudyRow:
 def study_values(study: StudyRecord) -> dict[str, Any]:
     """The columns of a study's row."""
     values = {field.name: getattr(study, field.name) for field in fields(StudyRecord)}
-    for name in ("sampler", "data", "recipe", "axes", "environment"):
+    for name in ("sampler", "data", "recipe", "axes", "environment", "genes"):
         values[name] = dict(values[name])
     values["objectives"] = [asdict(objective) for objective in study.objectives]
+    values["constraints"] = list(study.constraints)
     values["created"] = study.created or datetime.now(UTC)
     return values
 
@@ -127,6 +93,7 @@ def study_record(row: StudyRow) -> StudyRecord:
     """The record of a study's row."""
     values = {field.name: getattr(row, field.name) for field in fields(StudyRecord)}
     values["objectives"] = tuple(Objective(**objective) for objective in row.objectives)
+    values["constraints"] = tuple(row.constraints)
     return StudyRecord(**values)
 
 
@@ -140,9 +107,6 @@ def start(session: Session, request: EvaluationRequest) -> EvaluationRecord:
     if row is None:
         _make(session, request, own)
         row = session.scalars(select(TrialRow).filter_by(**own)).one()
-    elif row.owns:
-        mine = EvaluationRow.uuid == row.evaluation, EvaluationRow.state == "running"
-        session.execute(update(EvaluationRow).where(*mine).values(starts=EvaluationRow.starts + 1))
     record = evaluation_records(session, [row])[0]
     if (record.digest, record.protocol, record.seed) != (request.digest, request.protocol, request.seed):
         raise StoreError(
@@ -162,7 +126,7 @@ def _make(session: Session, request: EvaluationRequest, own: Mapping[str, Any]) 
         "message": "",
         "measured": {},
         "started": now,
-        "starts": 1,
+        "starts": 0,
     }
     put(session, EvaluationRow, new)
     found = session.scalars(select(EvaluationRow.uuid).filter_by(**key)).one()
@@ -171,17 +135,17 @@ def _make(session: Session, request: EvaluationRequest, own: Mapping[str, Any]) 
     put(session, TrialRow, trial)
 
 
-def take_over(session: Session, record: EvaluationRecord) -> EvaluationRecord:
-    """Move the ownership of a running evaluation to the trial of the record; see `Store.take_over`."""
-    running = EvaluationRow.uuid == record.uuid, EvaluationRow.state == "running"
-    again = update(EvaluationRow).where(*running).values(starts=EvaluationRow.starts + 1)
-    if session.scalar(again.returning(EvaluationRow.uuid)) is None:
-        raise StoreError(f"the evaluation is not running\n    found: {record.uuid}, {record.state}")
-    askers = session.scalars(select(TrialRow).where(TrialRow.evaluation == record.uuid)).all()
-    for row in askers:
-        row.owns = (row.study, row.number, row.reference) == (record.study, record.trial, record.reference)
-    session.flush()
-    return evaluation_records(session, [row for row in askers if row.owns])[0]
+def put_epoch(session: Session, evaluation: str, epoch: EpochRecord) -> None:
+    """Write one epoch of a curve; one trained again replaces the old."""
+    values = asdict(epoch) | {"evaluation": evaluation}
+    put(session, EpochRow, values, keys=("evaluation", "epoch"), replace=True)
+
+
+def attempt_records(session: Session, evaluation: str) -> tuple[AttemptRecord, ...]:
+    """The attempts of an evaluation, oldest first."""
+    query = select(AttemptRow).where(AttemptRow.evaluation == evaluation).order_by(AttemptRow.token)
+    names = [field.name for field in fields(AttemptRecord)]
+    return tuple(AttemptRecord(**{name: getattr(row, name) for name in names}) for row in session.scalars(query))
 
 
 def outcome(cause: Cause, values: Mapping[str, float], message: str) -> dict[str, Any]:
@@ -201,7 +165,7 @@ def outcome(cause: Cause, values: Mapping[str, float], message: str) -> dict[str
 
 def finish(session: Session, evaluation: str, changes: Mapping[str, Any]) -> EvaluationRecord:
     """Write the outcome of an evaluation unless it has one, and return what stands."""
-    running = EvaluationRow.uuid == evaluation, EvaluationRow.state == "running"
+    running = EvaluationRow.uuid == evaluation, EvaluationRow.state == "running", EvaluationRow.owner.is_(None)
     session.execute(update(EvaluationRow).where(*running).values(**changes))
     row = session.scalar(select(TrialRow).where(TrialRow.evaluation == evaluation, TrialRow.owns))
     if row is None:

@@ -10,7 +10,10 @@ from typing import Any
 from archspec.results.importance import Importance, Share
 from archspec.results.plots import importance_data, pareto_data
 from archspec.results.plots.pareto import is_beaten
+from archspec.results.race import race
+from archspec.results.race_table import race_facts
 from archspec.results.records import EvaluationRecord, Objective, StudyRecord, completed, ranked
+from archspec.results.savings import savings
 
 # Our own images: they reward connectivity on purpose.
 SYNTHETIC = frozenset({"fractal", "relation"})
@@ -65,11 +68,18 @@ def report_data(
     records: Sequence[EvaluationRecord],
     events: Mapping[str, int] | None = None,
     best: int = 10,
+    exits: Mapping[str, int] | None = None,
+    policies: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Everything the report says, as plain JSON. Works for a study that is empty or still running.
 
+    `exits` says how often attempts ended in each way: those beyond the failures that were recorded were retried.
+    `policies` says of each cause of failure what the study does then.
+
     Times are ISO 8601 in UTC, `training_seconds` sums this study's own trainings, `accuracy` is in 0..1.
     """
+    raced, everything = race(study, records), records
+    records = [record for record in records if not record.is_replicate]
     objective = main_objective(study, records)
     finished = [record.finished for record in records if record.finished is not None]
     data = {
@@ -78,15 +88,19 @@ def report_data(
         "objectives": [asdict(objective) for objective in study.objectives],
         "main_objective": objective.name,
         "trials": count_trials(study, records),
-        "training_seconds": sum(record.seconds or 0.0 for record in records if record.cached_from is None),
+        "training_seconds": sum(record.seconds or 0.0 for record in everything if record.cached_from is None),
         "started": _moment(min((r.started for r in records), default=None)),
         "finished": _moment(max(finished, default=None)),
         "best": [_evaluation(record) for record in best_trials(study, records, best)],
         "named_points": [_evaluation(record) for record in records if record.reference is not None],
         "fronts": [_front(records, x, y) for x, y in pareto_pairs(study, records)],
         "importance": _importance(importance_data(records, objective, study.axes)),
+        "race": None if raced is None else race_facts(raced),
         "failures": dict(Counter(record.cause for record in failures(records)).most_common()),
+        "attempts": dict(exits or {}),
+        "policies": dict(policies or {}),
         "events": dict(events or {}),
+        "saved": [asdict(saving) for saving in savings(study, records, events or {})],
         "provenance": provenance(study),
     }
     return _plain(data)

@@ -5,10 +5,15 @@ one. No foreign key points at Optuna's tables: on PostgreSQL one would make `opt
 delete nothing (tried with Optuna 5.0).
 
     archspec_studies 1 ── n archspec_trials n ── 1 archspec_evaluations 1 ── n archspec_epochs
-                     1 ── n archspec_events
+                     1 ── n archspec_events                             1 ── n archspec_attempts
+                     1 ── 1 archspec_proposers
 
 An evaluation is work: one architecture trained under one protocol with one seed, unique. A trial (or a named
 reference point) asks for an evaluation; several may share one, and then it was trained only once.
+
+A running evaluation is leased to one worker at a time. `starts` counts the claims and is the fencing token: whoever
+writes names the token it was given, and a worker that slept through its lease changes nothing when it wakes up. The end
+of a lease is in seconds of the database's clock, so that no worker's clock matters.
 """
 
 import math
@@ -33,7 +38,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -108,6 +113,9 @@ class StudyRow(Base):
     archspec_version: Mapped[str] = mapped_column(String(80))
     environment: Mapped[Mapping] = mapped_column(Json)
     created: Mapped[datetime] = mapped_column(UtcDateTime)
+    genes: Mapped[Mapping] = mapped_column(Json, server_default="{}")
+    constraints: Mapped[list[str]] = mapped_column(Json, server_default="[]")
+    generation: Mapped[int] = mapped_column(Integer, server_default="0")
 
 
 class EvaluationRow(Base):
@@ -131,6 +139,8 @@ class EvaluationRow(Base):
     starts: Mapped[int] = mapped_column(Integer)
     checkpoint: Mapped[str | None] = mapped_column(Text)
     environment: Mapped[Mapping] = mapped_column(Json)
+    owner: Mapped[str | None] = mapped_column(String(36))
+    lease_until: Mapped[float | None] = mapped_column(Float(53))
 
 
 class TrialRow(Base):
@@ -150,6 +160,31 @@ class TrialRow(Base):
     owns: Mapped[bool]
     params: Mapped[Mapping] = mapped_column(Json)
     asked: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class AttemptRow(Base):
+    """One claim of an evaluation and how it ended. `exit` is NULL while it lasts."""
+
+    __tablename__ = "archspec_attempts"
+    evaluation: Mapped[str] = mapped_column(ForeignKey(EvaluationRow.uuid), primary_key=True)
+    token: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    owner: Mapped[str] = mapped_column(String(36))
+    place: Mapped[str] = mapped_column(String(200))
+    started: Mapped[datetime] = mapped_column(UtcDateTime)
+    ended: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    exit: Mapped[str | None] = mapped_column(String(20))
+    message: Mapped[str] = mapped_column(Text, default="")
+
+
+class ProposerRow(Base):
+    """Who may propose the next trial of a study: one worker at a time, so that none is proposed twice."""
+
+    __tablename__ = "archspec_proposers"
+    study: Mapped[str] = mapped_column(ForeignKey(StudyRow.name), primary_key=True)
+    owner: Mapped[str | None] = mapped_column(String(36))
+    place: Mapped[str | None] = mapped_column(String(200))
+    token: Mapped[int] = mapped_column(Integer)
+    lease_until: Mapped[float | None] = mapped_column(Float(53))
 
 
 class EpochRow(Base):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from archspec.search.data.images import Channels, Labels, Pixels
 from archspec.search.recipe import Recipe
@@ -97,6 +97,8 @@ class BatchMaker:
     augment: Augment | None
     erase: Callable[[Tensor], Tensor] | None
     mix: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None
+    size: int | None = None
+    """Side to which images are averaged down; None: as they are."""
 
     def training(self, images: Pixels, labels: Labels, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Input (B, 3, H, W), channels last in memory, and labels (B,) or, if mixed, distributions (B,
@@ -111,7 +113,8 @@ class BatchMaker:
         """Input (B, 3, H, W), channels last in memory, and labels (B,), without augmentation."""
         x = torch.from_numpy(np.ascontiguousarray(images)).to(self.device, non_blocking=True)
         target = torch.from_numpy(labels).to(self.device, non_blocking=True)
-        return (x.float() * self.scale + self.shift).permute(0, 3, 1, 2), target
+        x = (x.float() * self.scale + self.shift).permute(0, 3, 1, 2)
+        return (x if self.size is None else nn.functional.interpolate(x, self.size, mode="area")), target
 
 
 def create_batch_maker(

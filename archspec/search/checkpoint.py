@@ -8,6 +8,8 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
@@ -52,6 +54,9 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
             os.replace(path, previous(path))
         os.replace(temporary, path)
     except OSError as error:
+        # On a full disk half a file is in the way of everything else.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise TrainingFailed(f"the checkpoint {path} cannot be written: {error}", "error") from error
 
 
@@ -94,9 +99,17 @@ class RunCheckpoint:
     """The checkpoint of one run: of a module, a recipe, a seed and data, and of nothing else."""
 
     def __init__(
-        self, path: Path, module: torch.nn.Module, recipe: Recipe, seed: int, data_digest: str, identity: str
+        self,
+        path: Path,
+        module: torch.nn.Module,
+        recipe: Recipe,
+        seed: int,
+        data_digest: str,
+        identity: str,
+        earlier: Sequence[Path] = (),
+        on_unsaved: Callable[[TrainingFailed], None] | None = None,
     ) -> None:
-        self._path = path
+        self._path, self._earlier, self._on_unsaved = path, earlier, on_unsaved
         shapes = [(name, list(value.shape)) for name, value in module.state_dict().items()]
         facts: dict[str, Any] = {f"recipe.{key}": value for key, value in recipe.fingerprint.items()}
         facts |= {"seed": seed, "data": data_digest, "identity": identity}
@@ -107,10 +120,18 @@ class RunCheckpoint:
         """Write the learning curve so far and everything that the next step depends on.
 
         Raises:
-            TrainingFailed: the file cannot be written (cause `error`).
+            TrainingFailed: the file cannot be written (cause `error`), and nobody is to be told instead.
         """
         curve = [asdict(result) for result in history]
-        write_checkpoint(self._path, {"facts": self._facts, "history": curve} | optimisation.state())
+        try:
+            write_checkpoint(self._path, {"facts": self._facts, "history": curve} | optimisation.state())
+        except TrainingFailed as error:
+            if self._on_unsaved is None:
+                raise
+            self._on_unsaved(error)
+            return
+        for path in self._earlier:
+            remove_checkpoint(path)
 
     def restore(self, optimisation: Optimisation) -> list[EpochResult]:
         """Put the module and its optimisation where they were; the learning curve so far, empty without a
@@ -119,7 +140,8 @@ class RunCheckpoint:
         Raises:
             TrainingFailed: the checkpoint is of another run (cause `error`).
         """
-        state = read_checkpoint(self._path)
+        found = (read_checkpoint(path) for path in (self._path, *self._earlier))
+        state = next((each for each in found if each is not None), None)
         if state is None:
             return []
         if state["facts"] != self._facts:

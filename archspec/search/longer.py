@@ -16,10 +16,10 @@ from archspec.schema.located import LocatedDict
 from archspec.schema.network import Network
 from archspec.schema.source import read_text
 from archspec.schema.validation import validate
+from archspec.search.candidate import Candidate, candidate
 from archspec.search.data.config import DataConfig
 from archspec.search.data.images import ImageData
 from archspec.search.data.load import open_data
-from archspec.search.evaluate import Candidate, candidate
 from archspec.search.learning_curve import EpochResult, TrainResult
 from archspec.search.machine import chosen_device, environment
 from archspec.search.recipe import Recipe

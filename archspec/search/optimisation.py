@@ -4,6 +4,7 @@ scale, average.
 Axes: B images of a batch, H and W.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -50,14 +51,18 @@ def create_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer
     return found
 
 
-def create_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps_per_epoch: int) -> Any:
-    """timm's schedule of the learning rate, in steps: `step_update(n)` after the n-th step; no state but
-    n.
+def create_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: Sequence[int]) -> Any:
+    """timm's schedule of the learning rate, in steps: `step_update(n)` after the n-th step; no state but n.
+
+    Args:
+        steps: of each epoch.
     """
     from timm.scheduler.scheduler_factory import create_scheduler_v2
 
-    total = recipe.epochs * steps_per_epoch
-    decay = max(1, round(recipe.decay_epochs * steps_per_epoch)) if recipe.schedule == "step" else total
+    total = sum(steps)
+    decay = max(1, round(recipe.decay_epochs * total / len(steps))) if recipe.schedule == "step" else total
+    whole = int(recipe.warmup_epochs)
+    warmup = sum(steps[:whole]) + round((recipe.warmup_epochs - whole) * steps[min(whole, len(steps) - 1)])
     schedule, _ = create_scheduler_v2(
         optimizer,
         sched="cosine" if recipe.schedule == "cosine" else "step",
@@ -65,7 +70,7 @@ def create_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps_per_
         decay_epochs=decay,
         decay_rate=recipe.decay_rate if recipe.schedule == "step" else 1.0,
         min_lr=recipe.min_lr,
-        warmup_epochs=round(recipe.warmup_epochs * steps_per_epoch),
+        warmup_epochs=warmup,
         warmup_lr=recipe.lr / 1000,
         step_on_epochs=False,
         updates_per_epoch=1,
@@ -76,11 +81,19 @@ def create_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps_per_
 class Optimisation:
     """Takes steps on a module, and saves and restores everything that a later step depends on."""
 
-    def __init__(self, module: nn.Module, recipe: Recipe, steps_per_epoch: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        recipe: Recipe,
+        steps: Sequence[int],
+        device: torch.device,
+        micro_batch: int | None = None,
+    ) -> None:
         self._module, self._recipe, self._device = module, recipe, device
+        self._micro_batch = micro_batch or recipe.batch
         self._forward = torch.compile(module) if recipe.compile else module
         self._optimizer = create_optimizer(module, recipe)
-        self._schedule = create_schedule(self._optimizer, recipe, steps_per_epoch)
+        self._schedule = create_schedule(self._optimizer, recipe, steps)
         self._scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")
         self._smoothing = 0.0 if recipe.mixes else recipe.label_smoothing  # mixup smooths its own targets
         self._average: Any = None
@@ -102,16 +115,15 @@ class Optimisation:
 
     def step(self, x: Tensor, target: Tensor, number: int) -> Tensor:
         """One step on inputs (B, 3, H, W) and labels (B,) or distributions (B, classes); the loss, a detached
-        scalar.
+        scalar. With a micro-batch the gradients of its parts are added up first.
 
         `number` counts the steps of the run from 1, this one included.
         """
-        with precision(self._recipe, self._device):
-            logits = self._forward(x)
-        loss = nn.functional.cross_entropy(logits.float(), target, label_smoothing=self._smoothing)
         self._optimizer.zero_grad(set_to_none=True)
-        scaled: Any = self._scaler.scale(loss)
-        scaled.backward()
+        loss = torch.zeros((), device=self._device)
+        # The mean over the batch is the sum of the parts' means, each by its share.
+        for part, aim in zip(x.split(self._micro_batch), target.split(self._micro_batch), strict=True):
+            loss = loss + self._backward(part, aim, len(part) / len(x))
         if self._recipe.clip_grad is not None:
             self._scaler.unscale_(self._optimizer)
             nn.utils.clip_grad_norm_(self._module.parameters(), self._recipe.clip_grad)
@@ -120,6 +132,17 @@ class Optimisation:
         self._schedule.step_update(number)
         if self._average is not None:
             self._average.update(self._module)
+        return loss
+
+    def _backward(self, x: Tensor, target: Tensor, share: float) -> Tensor:
+        """Add the gradients of a part of the batch; its share of the loss, detached."""
+        with precision(self._recipe, self._device):
+            logits = self._forward(x)
+        loss = nn.functional.cross_entropy(logits.float(), target, label_smoothing=self._smoothing)
+        if share != 1.0:
+            loss = loss * share
+        scaled: Any = self._scaler.scale(loss)
+        scaled.backward()
         return loss.detach()
 
     def state(self) -> dict[str, Any]:

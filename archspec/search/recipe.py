@@ -18,6 +18,21 @@ SPEED_ONLY = frozenset({"compile", "eval_batch"})
 """Fields that change how fast a run is, not what it computes (but for the last bits)."""
 
 
+class Rung(Strict):
+    """Up to an epoch, training is cheaper: smaller images, fewer of them, or both."""
+
+    epochs: Annotated[int, Field(ge=1, le=100_000)]
+    """The last epoch of the rung; the next begins where it ends, with the weights, the optimiser and the learning rate
+    of the run."""
+
+    size: Annotated[int, Field(ge=8, le=1024)] | None = None
+    """Side of the images, which are made smaller by averaging; null: that of the data. The same network runs, so no
+    parameter may belong to a position."""
+
+    subset: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """Share of the training images; null: that of the recipe. A larger share holds the smaller one."""
+
+
 class Recipe(Strict):
     """How a network is trained. Two runs with the same recipe, data, seed and device type do the same
     steps.
@@ -89,6 +104,9 @@ class Recipe(Strict):
     subset: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Share of the training images that is used: the same images for every seed."""
 
+    rungs: Annotated[tuple[Rung, ...], FROM_LIST] = ()
+    """Cheaper beginnings, in the order of their epochs. A pruner that halves judges trials at their ends."""
+
     compile: bool = False
     """Train through `torch.compile`."""
 
@@ -98,7 +116,13 @@ class Recipe(Strict):
     @property
     def fingerprint(self) -> dict[str, Any]:
         """What defines the computation, as plain JSON values: the identity of the recipe of a trial."""
-        return {key: value for key, value in self.model_dump(mode="json").items() if key not in SPEED_ONLY}
+        left_out = SPEED_ONLY if self.rungs else SPEED_ONLY | {"rungs"}
+        return {key: value for key, value in self.model_dump(mode="json").items() if key not in left_out}
+
+    def rung(self, epoch: int) -> Rung:
+        """What the images of an epoch are, from 0: those of its rung, or of the data and the recipe above the last."""
+        found = next((rung for rung in self.rungs if epoch < rung.epochs), Rung(epochs=self.epochs))
+        return found if found.subset is not None else found.model_copy(update={"subset": self.subset})
 
     @property
     def mixes(self) -> bool:
@@ -118,6 +142,11 @@ class Recipe(Strict):
             raise ValueError(f"mixup and cutmix pair the images of a batch: batch must be even, found {self.batch}")
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs ({self.warmup_epochs}) must be less than epochs ({self.epochs})")
+        ends = [rung.epochs for rung in self.rungs]
+        if ends != sorted(set(ends)) or any(end >= self.epochs for end in ends):
+            raise ValueError(f"rungs rise and end before the last epoch ({self.epochs}); found {ends}")
+        if any((rung.subset or 0.0) > self.subset for rung in self.rungs):
+            raise ValueError(f"a rung has no more images than the recipe: subset is {self.subset}")
         if self.min_lr > self.lr:
             raise ValueError(f"min_lr ({self.min_lr}) is above lr ({self.lr})")
         return self

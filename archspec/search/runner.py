@@ -1,44 +1,53 @@
 """A study goes in; its references and trials are evaluated, as many as its budget asks, in as many runs as it takes.
 
 Nothing is held in this process that a kill could lose: assignments and outcomes are in our store before Optuna hears
-of them, training is in a checkpoint after every epoch. Running the same study again goes on where it stopped.
+of them, training is in a checkpoint after every epoch. Running the same study again goes on where it stopped; running
+it in a second terminal helps.
 """
 
-import fcntl
-import time
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-import torch
 import yaml
 
 from archspec import __version__
 from archspec.errors import SpecError, StoreError, StudyError
-from archspec.ir import Program
-from archspec.results.records import EvaluationRecord, StudyRecord
+from archspec.results.leases import Leases
+from archspec.results.records import StudyRecord
+from archspec.results.status import StudyStatus
 from archspec.results.store import Store
-from archspec.schema.load import load
+from archspec.schema.load import load, network_yaml
+from archspec.schema.network import Network
 from archspec.search import suggest
+from archspec.search.candidate import Candidate, Observer, Requester, adapted, candidate
 from archspec.search.data.images import ImageData
 from archspec.search.data.load import open_data
-from archspec.search.evaluate import Candidate, Evaluator, Observer, candidate
-from archspec.search.machine import chosen_device, environment
-from archspec.search.space import Assignment, Point, SearchSpace, point, sample
+from archspec.search.heartbeat import Heartbeat
+from archspec.search.job import Job
+from archspec.search.machine import process_place, versions
+from archspec.search.migration import genes_of, migrate
+from archspec.search.optuna_study import optuna_name
+from archspec.search.processes import ForkServer
+from archspec.search.proposals import Proposals
+from archspec.search.space import SearchSpace, point, sample
+from archspec.search.space.match import scaled
 from archspec.search.spaces import Spaces, spaces_of
 from archspec.search.study import Study, protocol_digest
-from archspec.search.threads import fastest_threads
-from archspec.search.train import check_recipe
+from archspec.search.supervisor import Supervisor
+from archspec.search.table import Table, read_table
+from archspec.search.threads import processors_here
+from archspec.search.worker import Stop, Worker
 
-DRAWS_BEFORE_EXHAUSTED = 2000
-FAILURES_THAT_STOP = 8
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Urls:
-    """Where our store and Optuna's book are: two SQLite files of the study's folder, or one server."""
+    """Where our store and Optuna's study are: two SQLite files of the study's folder, or one server."""
 
     store: str
     optuna: str
@@ -48,7 +57,7 @@ def urls_of(study: Study) -> Urls:
     if study.storage is not None:
         return Urls(study.storage, study.storage.replace("postgresql://", "postgresql+psycopg://", 1))
     folder = study.folder.absolute()
-    return Urls(suggest.sqlite_url(folder / "archspec.db"), suggest.sqlite_url(folder / "optuna.db"))
+    return Urls(f"sqlite:///{folder / 'archspec.db'}", f"sqlite:///{folder / 'optuna.db'}")
 
 
 def open_store(study: Study, create: bool = False) -> Store:
@@ -56,220 +65,226 @@ def open_store(study: Study, create: bool = False) -> Store:
     return Store.open(urls_of(study).store, create=create)
 
 
-def finished_trials(study: Study) -> int:
-    """How many trials of a study have their outcome; 0 when it was never run."""
+def finished(study: Study) -> frozenset[tuple[int | None, str | None]]:
+    """The trials by number and references by name that have their outcome; none when the study was never run."""
     try:
         with open_store(study) as store:
-            records = store.evaluations(study.name)
+            return StudyStatus(store, study.name).ended_names()
     except StoreError:
-        return 0
-    return sum(record.trial is not None and record.is_finished for record in records)
+        return frozenset()
 
 
-def search(study: Study, observer: Observer) -> None:
-    """Run or resume a study until its budget is spent.
+def search(
+    study: Study,
+    observer: Observer,
+    *,
+    workers: int | None = None,
+    server: ForkServer | None = None,
+    say: Say = lambda text: None,
+) -> None:
+    """Run or resume a study until its budget is spent. Other processes may run the same study at the same time.
+
+    Args:
+        study: what to search.
+        observer: told of every evaluation and epoch.
+        workers: so many processes; None: as the study says. One: this process is the worker.
+        server: where the processes of trials come from, kept warm for further calls; None: one for this call.
+        say: told what a person should know before the first trial, such as what an edited space does to old trials.
 
     Raises:
-        StudyError: the study is being run by another process, or its trials keep failing for one cause.
+        StudyError: its trials keep failing for one cause, or a policy of the study says to stop.
         SpecError, DataError, StoreError: something the study names is not as it should be.
     """
     study.folder.mkdir(parents=True, exist_ok=True)
-    with _only_one(study.folder):
-        data = open_data(study.data)
-        spaces = spaces_of(study, data)
-        with open_store(study, create=True) as store:
-            _Search.prepare(study, spaces, data, store, observer).run()
+    count, stop = workers or study.workers.count, Stop()
+    with stop.on_signals(), _warm(study, server) as warm:
+        prepared = prepare(study, warm, count, say)
+        if count == 1:
+            work(prepared, warm, observer, stop, str(uuid.uuid4()))
+            return
+        with open_store(study) as store:
+            Supervisor(study, store, count, prepared.environment, prepared.devices, warm, observer, stop).run()
 
 
 @contextmanager
-def _only_one(folder: Path) -> Iterator[TextIO]:
-    """Two processes on one study would train the same trials; the lock goes with the process that holds it."""
-    with (folder / "search.lock").open("w") as lock:
+def _warm(study: Study, server: ForkServer | None) -> Iterator[ForkServer]:
+    """A fork server, which imports torch while the study is read."""
+    if server is not None:
+        server.warm()
+        yield server
+        return
+    with ForkServer(light=study.evaluate is not None) as made:
+        yield made
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A study whose files have been read, and what this machine is."""
+
+    study: Study
+    data: ImageData
+    spaces: Spaces
+    threads: int
+    environment: dict[str, Any]
+    devices: int
+    table: Table | None = None
+
+    @property
+    def requester(self) -> Requester:
+        facts = {"data": self.data.digest, "recipe": self.study.recipe.fingerprint, "code": __version__}
+        facts |= {} if self.table is None else {"table": self.table.digest}
+        return Requester(self.study.name, protocol_digest(facts), self.study.seed, self.environment)
+
+    @property
+    def job(self) -> Job:
+        """What all trainings have in common."""
+        study = self.study
+        recipe, data = study.recipe.model_dump(mode="json"), study.data.model_dump(mode="json")
+        if self.table is not None:
+            return Job("replay", recipe, "cpu", table=str((self.table.path or Path()).absolute()))
+        return Job("train", recipe, self.environment["device"], data, threads=self.threads)
+
+
+def prepare(study: Study, server: ForkServer, workers: int, say: Say) -> Prepared:
+    """Read what the study names, look at the machine, and write the study into the store.
+
+    Raises as `search`.
+    """
+    table = _table(study)
+    data = table.data if table else open_data(study.data)
+    spaces = spaces_of(study, data)
+    facts: dict[str, Any] = {"environment": versions() | {"device": "table"}, "devices": 0}
+    if table is None:
+        facts = _checked(study, server)
+    with open_store(study, create=True) as store:
+        threads = 1 if table else _threads(study, spaces.trained, data, store, server, workers)
+        environment = facts["environment"] | {"threads": threads}
+        prepared = Prepared(study, data, spaces, threads, environment, facts["devices"], table)
+        leases = Leases(store, str(uuid.uuid4()), process_place(), study.workers.lease_seconds)
+        store.save_study(migrate(_study_record(prepared), spaces, leases, urls_of(study).optuna, say))
+        for name in study.references:
+            found = reference_of(name, spaces, data)
+            store.start_evaluation(prepared.requester.request(found))
+    return prepared
+
+
+def prepared_again(study: Study, environment: dict[str, Any]) -> Prepared:
+    """The same for one more worker of a command: the process that started it looked at the machine."""
+    table = _table(study)
+    data = table.data if table else open_data(study.data)
+    spaces = spaces_of(study, data, checked=False)
+    return Prepared(study, data, spaces, environment["threads"], environment, 0, table)
+
+
+def work(prepared: Prepared, server: ForkServer, observer: Observer, stop: Stop, owner: str) -> None:
+    """Be one worker of a study until it is done. Raises as `Worker.run`."""
+    study, urls = prepared.study, urls_of(prepared.study)
+    with open_store(study) as store:
+        store.waits = lambda seconds: seconds < study.workers.reconnect_seconds and not stop.asked()
+        leases = Leases(store, owner, process_place(), study.workers.lease_seconds)
+        status = StudyStatus(store, study.name)
+        with Heartbeat(leases) as heartbeat:
+            proposals = Proposals(
+                study=study,
+                spaces=prepared.spaces,
+                status=status,
+                leases=leases,
+                heartbeat=heartbeat,
+                requester=prepared.requester,
+                optuna_url=urls.optuna,
+                optuna_name=optuna_name(store.get_study(study.name)),
+                ended_before=len(status.ended()),
+                table=prepared.table,
+            )
+            with closing(proposals):
+                Worker(study, status, leases, heartbeat, server, proposals, prepared.job, observer, stop).run()
+
+
+def _table(study: Study) -> Table | None:
+    """The table that a study asks instead of training. Raises StudyError for one of other data or another recipe."""
+    if study.evaluate is None:
+        return None
+    table = read_table(study.evaluate.table, study.source_folder)
+    for name, there, here in (
+        ("data", dict(table.facts.data), study.data.protocol()),
+        ("recipe", dict(table.facts.recipe), study.recipe.fingerprint),
+    ):
+        if there != here:
+            apart = [key for key in {**there, **here} if there.get(key) != here.get(key)]
+            found = "; ".join(f"{key}: {there.get(key)} there, {here.get(key)} here" for key in apart)
+            raise StudyError(f"{name} of the study and of its table {study.evaluate.table} differ\n    found: {found}")
+    return table
+
+
+def _checked(study: Study, server: ForkServer) -> dict[str, Any]:
+    """What the process of a trial says about the machine. Raises StudyError when the recipe cannot run here."""
+    job = Job("check", study.recipe.model_dump(mode="json"), study.device)
+    said = server.result(job)
+    if said["kind"] != "ended" or said["cause"] != "ok":
+        raise StudyError(said.get("message") or f"no process for trials can be started here: {server.last_words()}")
+    facts: dict[str, Any] = said["facts"]
+    return facts
+
+
+def reference_of(name: str, spaces: Spaces, data: ImageData) -> Candidate:
+    """A named network as the study trains it: at the budget of the study, if it has one. Raises SpecError."""
+    network, scaling = load(name), None
+    if spaces.written.matching is not None:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StudyError(f"another process is running this study: {folder}") from None
-        yield lock
+            network, _, scaling = scaled(network, spaces.written.matching)
+        except SpecError as error:
+            raise SpecError(replace(problem, path=f"references: {name}") for problem in error.problems) from error
+    return candidate(network, data, reference=name, scaling=scaling)
 
 
-def _threads(study: Study, space: SearchSpace, data: ImageData, store: Store) -> int:
-    """The study's number of threads: as written, as it began, or measured now on its first network."""
+def _begun_threads(study: Study, store: Store) -> int | None:
+    """The study's number of threads: as written, or as it began."""
     if isinstance(study.threads, int):
         return study.threads
     begun = next((record for record in store.studies() if record.name == study.name), None)
-    if begun is not None and isinstance(begun.environment.get("threads"), int):
-        return int(str(begun.environment["threads"]))
-    if study.references:
-        program = candidate(load(study.references[0]), data).program
-    else:
-        program = next(found for found in _drawn(space, study.seed))
-    return fastest_threads(program, study.recipe.batch)
+    found = None if begun is None else begun.environment.get("threads")
+    return found if isinstance(found, int) else None
 
 
-def _drawn(space: SearchSpace, seed: int) -> Iterator[Program]:
-    """Programs of points drawn until one can be built; there is one, or the space would have been refused."""
+def _threads(study: Study, space: SearchSpace, data: ImageData, store: Store, server: ForkServer, workers: int) -> int:
+    """The study's number of threads, measured now on its first network where it is not known."""
+    known = _begun_threads(study, store)
+    share = max(1, processors_here() // workers)
+    if known is not None or share == 1:
+        return known or 1
+    first = adapted(load(study.references[0]), data) if study.references else _drawn(space, study.seed)
+    spec, recipe = network_yaml(first), study.recipe.model_dump(mode="json")
+    said = server.result(Job("threads", recipe, "cpu", spec=spec, processors=share))
+    return int(said.get("facts", {}).get("threads", 1))
+
+
+def _drawn(space: SearchSpace, seed: int) -> Network:
+    """A network of the space; there is one, or the space would have been refused."""
     rng = suggest.seeded(seed, "threads")
     while True:
         try:
-            yield point(space, sample(space, rng)).program
+            return point(space, sample(space, rng)).network
         except SpecError:
             continue
 
 
-@dataclass
-class _Search:
-    study: Study
-    spaces: Spaces
-    store: Store
-    evaluator: Evaluator
-    distributions: Mapping[str, Any]
-    candidates: dict[int, Candidate] = field(default_factory=dict)
-    known: set[str] = field(default_factory=set)
-
-    @classmethod
-    def prepare(cls, study: Study, spaces: Spaces, data: ImageData, store: Store, observer: Observer) -> "_Search":
-        device = chosen_device(study.device)
-        check_recipe(study.recipe, device)
-        torch.set_num_threads(_threads(study, spaces.trained, data, store))
-        facts = {"data": data.digest, "recipe": study.recipe.fingerprint, "code": __version__}
-        evaluator = Evaluator(
-            study=study.name,
-            store=store,
-            data=data,
-            recipe=study.recipe,
-            protocol=protocol_digest(facts),
-            seed=study.seed,
-            folder=study.folder,
-            device=device,
-            environment=environment(device),
-            observer=observer,
-        )
-        distributions = {gene.name: suggest.distribution(gene) for gene in spaces.written.genes}
-        made = cls(study, spaces, store, evaluator, distributions)
-        store.save_study(made._study_record())
-        return made
-
-    def _study_record(self) -> StudyRecord:
-        written = self.study.model_dump(mode="json", exclude_unset=True)
-        return StudyRecord(
-            name=self.study.name,
-            space=self.spaces.written.path.read_text(),
-            study=yaml.safe_dump(written, sort_keys=False),
-            space_digest=self.spaces.trained.digest,
-            seed=self.study.seed,
-            objectives=self.study.objectives_in_order,
-            sampler=self.study.sampler.model_dump(mode="json"),
-            trials=self.study.budget.trials,
-            data=self.study.data.model_dump(mode="json"),
-            recipe=self.study.recipe.model_dump(mode="json"),
-            axes={gene.name: gene.axis for gene in self.spaces.written.genes},
-            archspec_version=__version__,
-            environment=dict(self.evaluator.environment),
-        )
-
-    def run(self) -> None:
-        for name in self.study.references:
-            self.evaluator.evaluate(candidate(load(name), self.evaluator.data, reference=name))
-        records = self._records()
-        self.known = {record.digest for record in records}
-        finished = [r for r in records if r.trial is not None and r.is_finished]
-        study = self.study
-        self.stopping = suggest.EarlyStopping(study.pruner, study.name, study.recipe.epochs, finished)
-        sampler = self._sampler(len(finished))
-        book = suggest.Suggestions(urls_of(study).optuna, study.name, study.objectives_in_order, sampler)
-        with closing(book):
-            self._finish_what_was_interrupted(book, finished)
-            self._spend(book)
-
-    def _finish_what_was_interrupted(self, book: suggest.Suggestions, finished: list[EvaluationRecord]) -> None:
-        """Tell outcomes that a kill kept from Optuna, and train on what it stopped."""
-        waiting = set(book.interrupted())
-        for record in finished:
-            if record.trial in waiting:
-                book.tell(record.trial, record)
-                waiting.remove(record.trial)
-        for number in sorted(waiting):
-            book.resume(number, self.distributions)
-            self._trial(book, number)
-
-    def _spend(self, book: suggest.Suggestions) -> None:
-        deadline = time.monotonic() + (self.study.budget.hours or float("inf")) * 3600
-        while len(self._trials()) < self.study.budget.trials and time.monotonic() < deadline:
-            self._trial(book, book.ask(self.distributions))
-            self._stop_when_all_fail()
-
-    def _trial(self, book: suggest.Suggestions, number: int) -> None:
-        if number not in self.candidates:
-            self._recall(number)
-        self.stopping.start()
-        record = self.evaluator.evaluate(self.candidates.pop(number), self.stopping.report)
-        self.stopping.finish(record)
-        book.tell(number, record)
-
-    def _records(self) -> tuple[EvaluationRecord, ...]:
-        return self.store.evaluations(self.study.name)
-
-    def _trials(self) -> list[EvaluationRecord]:
-        return [record for record in self._records() if record.trial is not None]
-
-    def _stop_when_all_fail(self) -> None:
-        last = self._trials()[-FAILURES_THAT_STOP:]
-        if len(last) == FAILURES_THAT_STOP and all(record.state == "failed" for record in last):
-            raise StudyError(
-                f"the last {FAILURES_THAT_STOP} trials failed; the last one: {last[-1].cause}: {last[-1].message}"
-            )
-
-    # --- what the sampler asks
-
-    def _sampler(self, seed_offset: int) -> suggest.FeasibleSampler:
-        # A resumed run draws from a stream of its own, so that it does not propose what the first run began with.
-        seed = suggest.seeded(self.study.seed, "sampler", seed_offset).randrange(2**31)
-        inner = suggest.inner_sampler(self.study.sampler, seed)
-        self.draws = suggest.seeded(self.study.seed, "draw", seed_offset)
-        return suggest.FeasibleSampler(inner, self.distributions, self._judge, self._draw, self._propose, self._recall)
-
-    def _judge(self, number: int, assignment: Assignment) -> suggest.Verdict:
-        verdict = self._verdict(number, assignment)
-        if verdict != "new":
-            self.store.record_event(self.study.name, verdict, number)
-        return verdict
-
-    def _verdict(self, number: int, assignment: Assignment) -> suggest.Verdict:
-        try:
-            written = point(self.spaces.written, assignment)
-            if any(bound.violation(written.cost) > 0 for bound in self.spaces.written.constraints):
-                return "infeasible"
-            found = point(self.spaces.trained, assignment)
-        except SpecError:
-            return "illegal"
-        if found.program.digest in self.known:
-            return "duplicate"
-        self.candidates[number] = self._candidate(number, found)
-        return "new"
-
-    def _draw(self, number: int) -> Assignment | None:
-        for _ in range(DRAWS_BEFORE_EXHAUSTED):
-            assignment = sample(self.spaces.written, self.draws)
-            if self._verdict(number, assignment) == "new":
-                return assignment
-        return None
-
-    def _propose(self, number: int, assignment: Assignment) -> None:
-        found = self.candidates[number]
-        self.known.add(found.program.digest)
-        self.store.start_evaluation(self.evaluator.request(found))
-
-    def _recall(self, number: int) -> Assignment | None:
-        known = next((record for record in self._trials() if record.trial == number), None)
-        if known is None:
-            return None
-        if number not in self.candidates:
-            self.candidates[number] = self._candidate(number, point(self.spaces.trained, self._labels(known)))
-        return self._labels(known)
-
-    @staticmethod
-    def _labels(known: EvaluationRecord) -> Assignment:
-        return {name: label for name, label in known.params.items() if label is not None}
-
-    def _candidate(self, number: int, found: Point) -> Candidate:
-        return Candidate(found.network, found.program, trial=number, genes=found.assignment)
+def _study_record(prepared: Prepared) -> StudyRecord:
+    study, spaces = prepared.study, prepared.spaces
+    written = study.model_dump(mode="json", exclude_unset=True)
+    return StudyRecord(
+        name=study.name,
+        space=spaces.written.path.read_text(),
+        study=yaml.safe_dump(written, sort_keys=False),
+        space_digest=spaces.trained.digest,
+        seed=study.seed,
+        objectives=study.objectives_in_order,
+        sampler=study.sampler.model_dump(mode="json"),
+        trials=study.budget.trials,
+        data=study.data.model_dump(mode="json"),
+        recipe=study.recipe.model_dump(mode="json"),
+        axes={gene.name: gene.axis for gene in spaces.written.genes},
+        genes=genes_of(spaces.written),
+        constraints=tuple(map(str, spaces.written.constraints)),
+        archspec_version=__version__,
+        environment=dict(prepared.environment),
+    )

@@ -10,6 +10,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from archspec.costs import Cost
 from archspec.errors import Problem, SpecError, nearest
+from archspec.results.race import Racing
 from archspec.results.records import Objective
 from archspec.schema.base import FROM_LIST, Strict
 from archspec.schema.located import LocatedDict
@@ -17,7 +18,9 @@ from archspec.schema.network import Name
 from archspec.schema.source import read_file, read_text
 from archspec.schema.validation import rule_error, validate
 from archspec.search.data.config import DataConfig
+from archspec.search.policies import Failures, Workers
 from archspec.search.recipe import Recipe
+from archspec.search.space.match import Match
 
 COSTS = tuple(Cost.__dataclass_fields__)
 MEASURED = ("accuracy", "val_loss")
@@ -43,11 +46,21 @@ class Minimise(Strict):
 class Sampler(Strict):
     """How the next point is chosen. Every sampler proposes only feasible points that were not evaluated before."""
 
-    name: Literal["tpe", "nsga2", "random", "gp"] = "tpe"
+    name: Literal["tpe", "nsga2", "random", "gp", "regularised_evolution"] = "tpe"
     startup: Annotated[int, Field(ge=1, le=10_000)] = 10
-    """TPE, GP: so many random trials first."""
+    """TPE, GP: so many trials first that are drawn at random, or spread over the space where a surrogate guides."""
     population: Annotated[int, Field(ge=2, le=10_000)] = 20
-    """NSGA-II: trials in a generation."""
+    """NSGA-II: trials in a generation. Regularised evolution: trials that are alive."""
+    tournament: Annotated[int, Field(ge=1, le=10_000)] = 5
+    """Regularised evolution: trials of the population that are compared for a parent."""
+    surrogate: bool | None = None
+    """Whether a model of all learning curves chooses among several proposals of the sampler and the neighbours of the
+    best points. Left out: yes for tpe and nsga2, no for the others."""
+
+    @property
+    def guided(self) -> bool:
+        """Whether a surrogate chooses."""
+        return self.name in ("tpe", "nsga2") if self.surrogate is None else self.surrogate
 
 
 class Pruner(Strict):
@@ -69,6 +82,14 @@ class Budget(Strict):
     """Start no new trial after so many hours of one run."""
 
 
+class Evaluate(Strict):
+    """What stands in place of training."""
+
+    table: Annotated[str, Field(min_length=1)]
+    """A Parquet file of `archspec tabulate`: a trial gets the learning curve that its point has there, of one of its
+    seeds. Looked for beside the study and in the working directory."""
+
+
 class Study(Strict):
     """One YAML file is one study. Running it again resumes it."""
 
@@ -82,9 +103,17 @@ class Study(Strict):
     objectives: Annotated[tuple[Maximise | Minimise, ...], FROM_LIST, Field(min_length=1, max_length=4)] = (
         Maximise(maximise="accuracy"),
     )
+    evaluate: Evaluate | None = None
+    """Left out: trials are trained."""
+    match: Match | None = None
+    """Scale every network to this cost before it is trained, references too; counted at the size of the space."""
     sampler: Sampler = Sampler()
     pruner: Pruner = Pruner()
     budget: Budget
+    racing: Racing | None = None
+    """After the last trial: train the best ones anew with new seeds until they are told apart."""
+    failures: Failures = Failures()
+    workers: Workers = Workers()
     references: Annotated[tuple[str, ...], FROM_LIST] = ()
     """Named networks (or paths) trained with the same recipe, for the report to compare with."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -110,6 +139,16 @@ class Study(Strict):
             raise rule_error(rule, ", ".join(names), MEASURED, at=("objectives",))
         return self
 
+    @model_validator(mode="after")
+    def _trains_what_it_changes(self) -> Self:
+        if self.evaluate is not None and self.match is not None:
+            rule = "a table answers networks as they were tabulated: a study that asks one has no `match`"
+            raise rule_error(rule, str(self.match), at=("match",))
+        if self.evaluate is not None and self.racing is not None:
+            rule = "a table has no new seeds: a study that asks one has no `racing`"
+            raise rule_error(rule, self.evaluate.table, at=("racing",))
+        return self
+
     @property
     def objectives_in_order(self) -> tuple[Objective, ...]:
         return tuple(
@@ -123,6 +162,11 @@ class Study(Strict):
     def folder(self) -> Path:
         """Where the study keeps its databases, checkpoints and report."""
         return Path(self.output) if self.output else Path("results") / self.name
+
+    @property
+    def path(self) -> Path | None:
+        """The study's file, if it has one."""
+        return self._path
 
     @property
     def source_folder(self) -> Path | None:
@@ -152,6 +196,13 @@ def load_study(name_or_path: str | Path, overrides: tuple[str, ...] = ()) -> Stu
     data = read_file(path)
     study = validate(Study, with_values(data, overrides))
     study._path, study._located = path, data
+    return study
+
+
+def study_from(values: dict[str, Any], path: Path | None) -> Study:
+    """A checked study from its plain values, as if it was read from the file of that path."""
+    study = Study.model_validate(values)
+    study._path = path
     return study
 
 

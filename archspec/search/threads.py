@@ -8,19 +8,21 @@ import os
 import statistics
 import time
 
-import torch
-from torch.nn import functional as F
-
-from archspec.compiler import build
 from archspec.ir import Program
 
 WARM_UP_STEPS, TIMED_STEPS = 2, 5
 
 
-def fastest_threads(program: Program, batch: int) -> int:
-    """1 or the number of processors, whichever trains faster; leaves torch's setting as it found it."""
+def processors_here() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def fastest_threads(program: Program, batch: int, processors: int) -> int:
+    """1 or `processors`, whichever trains faster; leaves torch's setting as it found it."""
+    import torch
+
     before = torch.get_num_threads()
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         seconds = {count: _seconds(program, batch, count) for count in sorted({1, processors})}
     finally:
@@ -29,6 +31,11 @@ def fastest_threads(program: Program, batch: int) -> int:
 
 
 def _seconds(program: Program, batch: int, threads: int) -> float:
+    import torch
+    from torch.nn import functional as F
+
+    from archspec.compiler import build
+
     torch.set_num_threads(threads)
     image = program.image
     with torch.random.fork_rng(devices=[]):

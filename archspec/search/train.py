@@ -9,7 +9,8 @@ Axes: B images of a batch, H and W.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from archspec.search.augment import create_augment, create_batch_maker, seeded, stream_seed
+from archspec.search.augment import BatchMaker, create_augment, create_batch_maker, seeded, stream_seed
 from archspec.search.checkpoint import RunCheckpoint
 from archspec.search.data.images import ImageArray, ImageData
 from archspec.search.data.selection import stratified
@@ -41,6 +42,7 @@ __all__ = [
 
 OnEpoch = Callable[[EpochResult], bool]
 OnStep = Callable[[int, int, int], None]
+OnUnsaved = Callable[[TrainingFailed], None]
 
 _ORDER, _AUGMENT = 1, 2  # purposes of a random stream
 _WATCHED_STEPS = 16  # a GPU is asked for its losses so often: every question waits for it
@@ -56,8 +58,11 @@ def train(
     device: str = "cpu",
     checkpoint: Path | None = None,
     identity: str = "",
+    earlier: Sequence[Path] = (),
+    micro_batch: int | None = None,
     on_epoch: OnEpoch | None = None,
     on_step: OnStep | None = None,
+    on_unsaved: OnUnsaved | None = None,
 ) -> TrainResult:
     """Train a module in place; it takes (B, 3, H, W) and gives logits (B, classes). Its initialisation is the
     caller's.
@@ -71,18 +76,25 @@ def train(
         checkpoint: written after every epoch; if it exists, the run continues from it. Never removed here.
         identity: what else tells runs apart, such as the hash of the spec; a checkpoint of another run is
             refused.
+        earlier: checkpoints of earlier attempts, newest first: continued from where `checkpoint` is not there.
+        micro_batch: images at a time, their gradients added up to those of the batch; None: the whole batch.
+            Batch norm then sees the smaller batches.
         on_epoch: called after every epoch, when its checkpoint is on disk; False ends the run. Of a continued
             run it is called again for the epochs of the checkpoint, with the same results, so that nothing is
             lost with a process.
         on_step: called with (epoch, step, steps of an epoch) after each step, both from 1.
+        on_unsaved: called when a checkpoint cannot be written; training goes on without. None: that is an error.
 
     Raises:
         TrainingFailed: the loss is not finite, memory ran out, the checkpoint is of another run, or the
             recipe does not suit the device or the data; `cause` says which.
     """
-    run = _Run(module, data, recipe, seed, chosen_device(device, recipe), on_step)
+    run = _Run(module, data, recipe, seed, chosen_device(device, recipe), on_step, micro_batch)
+    saving = None
+    if checkpoint is not None:
+        saving = RunCheckpoint(checkpoint, module, recipe, seed, data.digest, identity, earlier, on_unsaved)
     try:
-        return run.go(checkpoint, identity, on_epoch)
+        return run.go(saving, on_epoch)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -123,25 +135,28 @@ class _Run:
         seed: int,
         device: torch.device,
         on_step: OnStep | None,
+        micro_batch: int | None,
     ) -> None:
         self.epoch, self.step = 0, 0
         self._module, self._data, self._recipe, self._seed = module, data, recipe, seed
-        self._device, self._on_step = device, on_step
+        self._device, self._on_step, self._micro_batch = device, on_step, micro_batch
         self._last_lr = recipe.lr
-        self._images = _used_images(data, recipe)
-        self._steps = len(self._images) // recipe.batch
-        if self._steps == 0:
-            have = f"{len(self._images)} training images"
+        shares = [recipe.rung(epoch).subset or 1.0 for epoch in range(recipe.epochs)]
+        chosen = {share: _used_images(data, share) for share in set(shares)}
+        self._images = [chosen[share] for share in shares]
+        self._steps = [len(images) // recipe.batch for images in self._images]
+        if min(self._steps) == 0:
+            have = f"{min(map(len, self._images))} training images"
             raise TrainingFailed(f"recipe.batch is {recipe.batch}, but there are only {have}: no full batch", "error")
+        largest = max((rung.size or 0 for rung in recipe.rungs), default=0)
+        if largest > data.size[0]:
+            raise TrainingFailed(f"a rung has images of {largest} pixels, the data have {data.size[0]}", "error")
         self._maker = create_batch_maker(recipe, data.size[0], len(data.classes), data.mean, data.std, device)
 
-    def go(self, checkpoint: Path | None, identity: str, on_epoch: OnEpoch | None) -> TrainResult:
+    def go(self, saved: RunCheckpoint | None, on_epoch: OnEpoch | None) -> TrainResult:
         """Train to the end of the recipe, or until `on_epoch` says otherwise."""
         self._module.to(self._device)
-        self._optimisation = Optimisation(self._module, self._recipe, self._steps, self._device)
-        saved = None
-        if checkpoint is not None:
-            saved = RunCheckpoint(checkpoint, self._module, self._recipe, self._seed, self._data.digest, identity)
+        self._optimisation = Optimisation(self._module, self._recipe, self._steps, self._device, self._micro_batch)
         history = [] if saved is None else saved.restore(self._optimisation)
         resumed, stopped = len(history), False
         for result in history:
@@ -158,9 +173,10 @@ class _Run:
         start = time.perf_counter()
         with seeded(self._seed, epoch, self._device):
             train_loss = self._trained(epoch)
-        val_loss, accuracy = measure(self._optimisation.evaluated, self._data.val, self._recipe, self._maker)
+        maker = self._maker_at(epoch)
+        val_loss, accuracy = measure(self._optimisation.evaluated, self._data.val, self._recipe, maker)
         if not math.isfinite(val_loss):
-            raise self._diverged(val_loss, "validation loss", self._steps)
+            raise self._diverged(val_loss, "validation loss", self._steps[epoch])
         return EpochResult(
             epoch=epoch + 1,
             train_loss=train_loss,
@@ -168,27 +184,32 @@ class _Run:
             val_accuracy=accuracy,
             lr=self._last_lr,
             seconds=time.perf_counter() - start,
-            images=self._steps * self._recipe.batch,
+            images=self._steps[epoch] * self._recipe.batch,
         )
 
     def _trained(self, epoch: int) -> float:
         """The steps of one epoch; the mean loss."""
         self.epoch, batch = epoch + 1, self._recipe.batch
-        order = stream_seed(self._seed, epoch, _ORDER).permutation(self._images)
+        steps, before, maker = self._steps[epoch], sum(self._steps[:epoch]), self._maker_at(epoch)
+        order = stream_seed(self._seed, epoch, _ORDER).permutation(self._images[epoch])
         losses: list[Tensor] = []
         self._module.train()
-        for step in range(self._steps):
+        for step in range(steps):
             self.step = step + 1
             images, labels = self._data.train.take(order[step * batch : self.step * batch], epoch)
-            x, target = self._maker.training(images, labels, stream_seed(self._seed, epoch, _AUGMENT, step))
+            x, target = maker.training(images, labels, stream_seed(self._seed, epoch, _AUGMENT, step))
             self._last_lr = self._optimisation.lr
-            losses.append(self._optimisation.step(x, target, epoch * self._steps + self.step))
+            losses.append(self._optimisation.step(x, target, before + self.step))
             if self._device.type == "cpu" or len(losses) % _WATCHED_STEPS == 0:
                 self._watch(losses)
             if self._on_step is not None:
-                self._on_step(self.epoch, self.step, self._steps)
+                self._on_step(self.epoch, self.step, steps)
         self._watch(losses)
         return math.fsum(torch.stack(losses).tolist()) / len(losses)
+
+    def _maker_at(self, epoch: int) -> BatchMaker:
+        """What makes the batches of an epoch, at the size of its rung."""
+        return replace(self._maker, size=self._recipe.rung(epoch).size)
 
     def _watch(self, losses: list[Tensor]) -> None:
         """Raises TrainingFailed, with the step, if one of the last losses is not finite."""
@@ -198,13 +219,13 @@ class _Run:
                 raise self._diverged(loss, "loss", step)
 
     def _diverged(self, loss: float, name: str, step: int) -> TrainingFailed:
-        where = f"epoch {self.epoch}, step {step} of {self._steps}"
+        where = f"epoch {self.epoch}, step {step} of {self._steps[self.epoch - 1]}"
         return TrainingFailed(f"diverged: the {name} is {loss} at {where}", "diverged", self.epoch, step)
 
 
-def _used_images(data: ImageData, recipe: Recipe) -> NDArray[np.int64]:
-    """Indices of the images that are trained on: all, or the recipe's share, every class in proportion."""
-    count = max(1, round(recipe.subset * len(data.train)))
-    if recipe.subset < 1 and isinstance(data.train, ImageArray):
+def _used_images(data: ImageData, subset: float) -> NDArray[np.int64]:
+    """Indices of the images that are trained on: all, or a share, every class in proportion."""
+    count = max(1, round(subset * len(data.train)))
+    if subset < 1 and isinstance(data.train, ImageArray):
         return stratified(data.train.labels, count, 0)
     return np.arange(count)

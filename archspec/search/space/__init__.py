@@ -7,7 +7,9 @@ Without torch and optuna.
 
 from archspec.search.space.constraints import Constraint as Constraint
 from archspec.search.space.feasibility import Feasibility as Feasibility
+from archspec.search.space.feasibility import Nearest as Nearest
 from archspec.search.space.feasibility import feasible_share as feasible_share
+from archspec.search.space.feasibility import nearest_to_feasible as nearest_to_feasible
 from archspec.search.space.genes import Gene as Gene
 from archspec.search.space.load import load_space as load_space
 from archspec.search.space.membership import find as find

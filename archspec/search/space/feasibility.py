@@ -8,12 +8,13 @@ from math import sqrt
 
 from archspec.costs import Cost
 from archspec.errors import SpecError
-from archspec.search.space.constraints import QUANTITIES
-from archspec.search.space.model import Assignment, SearchSpace, count, points, sample
+from archspec.search.space.constraints import QUANTITIES, Constraint
+from archspec.search.space.model import Assignment, SearchSpace, count, neighbours, points, sample
 from archspec.search.space.networks import point
 
 EXACT_UP_TO = 2_000
 SAMPLES = 1_000
+STARTS, STEPS = 4, 40
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _TWO_SIDED_95 = 1.959964
 
@@ -104,6 +105,69 @@ def feasible_share(
         illegal=_shares(illegal, looked_at),
         violated=_shares(violated, looked_at),
     )
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The point found that comes nearest to meeting every constraint.
+
+    `assignment` is None where no point was a network; `tightest` is the constraint that it misses by most (None: it
+    meets them all) and `value` what it has there.
+    """
+
+    assignment: Assignment | None
+    tightest: Constraint | None
+    value: int | None
+
+    @property
+    def is_feasible(self) -> bool:
+        return self.assignment is not None and self.tightest is None
+
+    def __str__(self) -> str:
+        if self.assignment is None:
+            return "no point looked at is a network"
+        return f"{self.tightest}; the nearest point found has {self.value:,}" if self.tightest else "feasible"
+
+
+def nearest_to_feasible(space: SearchSpace, samples: int = SAMPLES, seed: int = 0) -> Nearest:
+    """Go downhill from the best of some points drawn, gene by gene: finds what drawing alone would take ages to find.
+
+    No proof: where it ends at a point that misses a constraint, another one may not. But it says by how much.
+    """
+    rng = random.Random(seed)
+    drawn = [sample(space, rng) for _ in range(samples)]
+    starts = sorted(((_missed(space, each), number) for number, each in enumerate(drawn)))[:STARTS]
+    best = Nearest(None, None, None)
+    lowest = float("inf")
+    for missed, number in starts:
+        here = drawn[number]
+        for _ in range(STEPS):
+            if missed == 0:
+                break
+            near = min(((_missed(space, each), place, each) for place, each in enumerate(neighbours(space, here))))
+            if near[0] >= missed:
+                break
+            missed, _, here = near
+        if missed < lowest:
+            lowest, best = missed, _nearest(space, here)
+    return best
+
+
+def _missed(space: SearchSpace, assignment: Assignment) -> float:
+    """By how much a point misses its constraints, all together; infinite where it is no network."""
+    try:
+        cost = point(space, assignment).cost
+    except SpecError:
+        return float("inf")
+    return sum(max(0.0, bound.violation(cost)) for bound in space.constraints)
+
+
+def _nearest(space: SearchSpace, assignment: Assignment) -> Nearest:
+    cost = point(space, assignment).cost
+    tightest = max(space.constraints, key=lambda bound: bound.violation(cost), default=None)
+    if tightest is None or tightest.violation(cost) <= 0:
+        return Nearest(assignment, None, None)
+    return Nearest(assignment, tightest, tightest.value(cost))
 
 
 def _shares(counted: Counter[str], of: int) -> tuple[Share, ...]:

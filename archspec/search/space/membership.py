@@ -100,23 +100,26 @@ class _Search:
         if missing.place is None:
             return True
         stage, place = missing.place
+
+        def read(gene: str) -> Label:
+            return values[gene] if gene in values else self.space.by_name[gene].choices[0]
+
         # Whatever the other genes are, what comes before that step is this.
-        read = canonical(self.space, values).__getitem__
         grown = self.space.filler.steps(read, begun)
         parts = next(parts for parts in grown if _length(parts) == (stage + 1, place + 1))
         found = self.begun(parts)
         if found is None:
             return True
         program, body = found
-        certain = _certain(program.ops, f"stages.{stage}.blocks.{place}.", _step(missing.path))
+        block, step = f"stages.{stage}.blocks.{place}.", _step(missing.path)
+        key = ("<certain>", _key(parts), step)
+        certain = kept(self.space, key, lambda: _certain(program.ops, block, step))
         return body[:certain] == self.wanted[:certain]
 
     def begun(self, parts: Parts) -> tuple[ir.Program, list[Signature]] | None:
         """The network that ends where the parts end, and its ops; None if it is not legal."""
-        key = ("<begun>", parts.rest.key, *(_content(stage) for stage in parts.stages))
-        return cast(
-            "tuple[ir.Program, list[Signature]] | None", kept(self.space, key, lambda: _begun(self.space, parts))
-        )
+        found = kept(self.space, ("<begun>", _key(parts)), lambda: _begun(self.space, parts))
+        return cast("tuple[ir.Program, list[Signature]] | None", found)
 
 
 def _begun(space: SearchSpace, parts: Parts) -> tuple[ir.Program, list[Signature]] | None:
@@ -149,6 +152,10 @@ def _certain(ops: Iterable[ir.Op], block: str, step: tuple[int, ...]) -> int:
 
 def _length(parts: Parts) -> tuple[int, int]:
     return len(parts.stages), len(parts.stages[-1].blocks)
+
+
+def _key(parts: Parts) -> tuple[Any, ...]:
+    return (parts.rest.key, *(_content(stage) for stage in parts.stages))
 
 
 def _content(stage: StageParts) -> Any:
@@ -203,14 +210,16 @@ def find(space: SearchSpace, program: ir.Program) -> Assignment | None:
     return next(_Search(space, program).points({}), None)
 
 
-def named_points(space: SearchSpace, adapted: Mapping[str, Any] | None = None) -> dict[str, Assignment]:
-    """The networks of the zoo that lie in the space, each with its point.
+def named_points(
+    space: SearchSpace, adapted: Mapping[str, Any] | None = None, among: Iterable[str] | None = None
+) -> dict[str, Assignment]:
+    """The networks of the zoo (all of them, or those `among`) that lie in the space, each with its point.
 
     `adapted` holds fields that each of them takes first, such as the input and the classes of a study's data, where
     the space has them too. A network that cannot take them is none of the space.
     """
     found: dict[str, Assignment] = {}
-    for name in names():
+    for name in names() if among is None else among:
         try:
             program = resolve(_adapted(load(name), adapted))
         except SpecError:

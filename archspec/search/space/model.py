@@ -20,6 +20,7 @@ from archspec.search.space.counting import Product, decisions, draw, listed
 from archspec.search.space.filling import Filler
 from archspec.search.space.genes import Gene
 from archspec.search.space.labels import shown
+from archspec.search.space.match import Matching
 
 Assignment = dict[str, Label]
 
@@ -35,6 +36,8 @@ class SearchSpace:
     constraints: tuple[Constraint, ...]
     template: Mapping[str, Any] = field(repr=False)
     filler: Filler = field(repr=False)
+    matching: Matching | None = None
+    """The budget to which its networks are scaled; None: they are what is written."""
     kept: dict[Any, Any] = field(default_factory=dict, repr=False)
     """Checked parts of networks, by the options that make them."""
 
@@ -52,6 +55,7 @@ class SearchSpace:
         """sha256 of what the space says (genes, conditions, network, constraints), not of how it is written."""
         genes = [[gene.name, list(gene.choices), gene.log, str(gene.conditions)] for gene in self.genes]
         said = [genes, shown(self.template), [str(bound) for bound in self.constraints]]
+        said += [self.matching.match.model_dump(mode="json")] if self.matching else []
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 

@@ -24,6 +24,7 @@ from archspec.schema.steps import Block
 from archspec.search.space.conditions import Label, Read
 from archspec.search.space.filling import Misshapen, Part, Parts, StageParts
 from archspec.search.space.genes import NETWORK
+from archspec.search.space.match import Scaling, scaled
 from archspec.search.space.model import Assignment, SearchSpace, canonical
 
 MAXIMUM_KEPT = 20_000
@@ -37,6 +38,8 @@ class Point:
     assignment: Assignment
     network: Network
     program: Program
+    scaling: Scaling | None = None
+    """What was done to the network to meet the budget of the space, where it has one."""
 
     @cached_property
     def cost(self) -> Cost:
@@ -47,14 +50,19 @@ def point(space: SearchSpace, assignment: Mapping[str, Label]) -> Point:
     """The network of an assignment, resolved; its name is the space's with the first letters of its digest.
 
     Raises SpecError where the layers do not fit each other (heads that do not divide a width, ...), at the place in
-    the file; also for an assignment that is not one of the space.
+    the file; also for an assignment that is not one of the space, and for a network that cannot be scaled to the
+    budget of the space.
     """
     chosen = canonical(space, assignment)
     network, program = _resolved(space, chosen.__getitem__)
+    scaling = None
+    if space.matching is not None:
+        network, program, scaling = scaled(network, space.matching)
+        network = network.model_copy(update={"description": str(scaling)})
     name = f"{space.name}_{program.digest[:8]}"
     named = replace(program, name=name)
     vars(named)["digest"] = program.digest  # the name is no part of it, and it takes as long as the cost
-    return Point(chosen, network.model_copy(update={"name": name}), named)
+    return Point(chosen, network.model_copy(update={"name": name}), named, scaling)
 
 
 def _resolved(space: SearchSpace, read: Read) -> tuple[Network, Program]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
 
 import torch
 
@@ -15,16 +14,14 @@ from archspec.schema import network as schema
 
 MAXIMUM_PARAMETERS = 2**33
 
-Built = TypeVar("Built", bound=Network)
-
 
 def build(
     program: ir.Program,
     seed: int | None = None,
     device: torch.device | str | None = None,
     written: schema.Network | None = None,
-    kind: Callable[[Plan, torch.device | None, Callable[[int, int], Plan] | None], Built] = Network,  # type: ignore[assignment]
-) -> Built:
+    kind: Callable[[Plan, torch.device | None, Callable[[int, int], Plan] | None], Network] = Network,
+) -> Network:
     """The module of a program, initialised from a seed or from torch's global generator.
 
     With the network that the program was resolved from, `written`, the module also runs at other image sizes.

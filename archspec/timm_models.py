@@ -7,7 +7,7 @@ B images, N positions with class tokens, C channels, H x W positions.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -282,7 +282,7 @@ def network(
     """A named network with timm's options."""
     written = adapted(load(name), num_classes, in_chans, img_size, global_pool, drop_path_rate)
     kind = partial(TimmNetwork, written=written, drop_rate=drop_rate)
-    made = build(resolve(written), None, device, written, kind=kind)
+    made = cast(TimmNetwork, build(resolve(written), None, device, written, kind=kind))
     if num_classes == 0 or global_pool == "":
         made.reset_classifier(made.num_classes if num_classes is None else num_classes, global_pool)
     return made.to(dtype=dtype) if dtype is not None else made

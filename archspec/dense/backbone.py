@@ -4,7 +4,7 @@ B images, C channels of a map, H x W positions.
 """
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +62,7 @@ class Backbone(nn.Module):
             kind = partial(kind, multiple=multiple)
         self.written = written
         self.multiple = multiple
-        self.features: Features = build(program, seed, device, written, kind=kind)
+        self.features = cast(Features, build(program, seed, device, written, kind=kind))
         self.channels: list[int] = self.features.feature_info.channels()
         self.reductions: list[int] = self.features.feature_info.reduction()
         kind_of_norm = norm or first_norm(written)

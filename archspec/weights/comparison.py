@@ -76,7 +76,7 @@ def reference_network(name: str, **options: Any) -> nn.Module:
         raise SpecError([Problem(rule, name, nearest=nearest(name, TIMM_MODELS))])
     library, _, model = TIMM_MODELS[name].rpartition(":")
     if library == "torchvision":
-        from torchvision.models import get_model  # type: ignore[import-untyped]
+        from torchvision.models import get_model
 
         module: nn.Module = get_model(model, weights=None)
         return module

@@ -26,8 +26,9 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_commands_are_these() -> None:
     assert list(COMMANDS) == [
-        "list", "show", "check", "space", "schema", "compile", "verify", "resize",
-        "train", "search", "report", "promote", "bench", "doctor",
+        "list", "show", "check", "space", "schema", "draw", "explain", "diff", "graph",
+        "compile", "verify", "resize", "export", "probe",
+        "train", "search", "report", "promote", "tabulate", "attribute", "audit", "bench", "doctor",
     ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import torch
 import archspec
 from archspec.compiler import build
 from archspec.errors import SpecError
+from archspec.module import REMEMBERED
 from archspec.resolve import resolve
 
 RUNS = ("dw_conv_nano", "swin_nano", "pvt_nano", "neighbourhood_attention_nano", "interlaced_nano")
@@ -48,6 +49,16 @@ def test_back_at_its_own_size_it_is_as_it_was() -> None:
     assert torch.equal(module(images(32, 32)), before)
     assert list(module.state_dict()) == names
     assert module.program.image.height == 32
+
+
+def test_only_the_last_sizes_are_remembered_and_forgotten_ones_run_again() -> None:
+    module = archspec.compile("dw_conv_nano", seed=1).eval()
+    wanted = module(images(32, 32))
+    for number in range(REMEMBERED + 4):
+        module.run_at(32, 32 + 8 * number)
+        assert len(module.served) <= REMEMBERED
+    assert (32, 32) not in module.served
+    assert torch.equal(module(images(32, 32)), wanted)
 
 
 def test_what_has_nothing_to_do_at_a_size_does_nothing() -> None:

@@ -78,7 +78,7 @@ def _tabulated(
     space: Path, points: int, seeds: int, data: str, epochs: int | None, workers: int, seed: int, words: tuple[str, ...]
 ) -> Path:
     """The table of a sample of a space's points, trained as far as it is not there yet."""
-    from archspec.cli.tables import _protocol as protocol
+    from archspec.cli.tables import protocol
     from archspec.search.tabulate import Tabulation, tabulate
 
     config, recipe = protocol(str(space), None, data, epochs, words)

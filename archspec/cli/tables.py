@@ -39,7 +39,7 @@ def tabulate(
     from archspec.search.tabulate import Tabulation
     from archspec.search.tabulate import tabulate as run
 
-    config, recipe = _protocol(space, study, data, epochs, tuple(changes or ()))
+    config, recipe = protocol(space, study, data, epochs, tuple(changes or ()))
     deadline = time.time() + hours * 3600 if hours is not None else None
     asked = Tabulation(space_path(space, None), config, recipe, seeds, out, sample, seed, device, deadline)
     with resumable():
@@ -51,7 +51,7 @@ def tabulate(
     print(f"table: {path}, {found} of {wanted} evaluations{left}")
 
 
-def _protocol(space: str, study: str | None, data: str, epochs: int | None, changes: tuple[str, ...]) -> Any:
+def protocol(space: str, study: str | None, data: str, epochs: int | None, changes: tuple[str, ...]) -> Any:
     """Data and recipe: of a study, or as they are written here."""
     from archspec.schema.located import LocatedDict
     from archspec.schema.validation import validate

@@ -15,7 +15,7 @@ from archspec import ir
 from archspec.dense.multiples import mixes, padded_branch, padded_images
 from archspec.features.backbone import Features
 from archspec.lower import Plan
-from archspec.module import Layer, load_kernel
+from archspec.module import REMEMBERED, Layer, load_kernel
 
 
 class ToSize(nn.Module):
@@ -72,6 +72,8 @@ class PaddedFeatures(Features):
         assert self.plan_at is not None
         if image not in self.padded_plans:
             self.padded_plans[image] = self.plan_at(*image)
+            if len(self.padded_plans) > REMEMBERED:
+                del self.padded_plans[next(iter(self.padded_plans))]
         plan = self.padded_plans[image]
         branch, kernels = padded_branch(plan.program, path, op, self.multiple), plan.kernels()
         inner = {each.path: each for each in ir.walk(branch.ops)}

@@ -17,4 +17,5 @@ from archspec.module.layers import Factors as Factors
 from archspec.module.layers import Layer as Layer
 from archspec.module.layers import Residual as Residual
 from archspec.module.layers import load_kernel as load_kernel
+from archspec.module.network import REMEMBERED as REMEMBERED
 from archspec.module.network import Network as Network

@@ -13,6 +13,9 @@ from archspec.lower import Plan
 from archspec.module.drawing import fill
 from archspec.module.layers import STEPS, Branched, Factors, Kernel, Layer, Residual, Steps, descend, load_kernel
 
+REMEMBERED = 16
+"""Image sizes whose programs a network keeps, those it ran last; others are resolved again."""
+
 
 class Network(nn.Module):
     """A compiled network: images (B, channels, H, W), in any memory format, to logits (B, classes).
@@ -54,13 +57,10 @@ class Network(nn.Module):
 
         Raises SpecError where the network cannot stand at that size, or a parameter would have another shape.
         """
-        if (height, width) not in self.served:
-            if self.plan_at is None:
-                raise _wrong_image(self.program, ("batch", self.program.image.channels, height, width))
-            plan = self.plan_at(height, width)
-            _check_parameters(self.program, plan.program)
-            self.served[height, width] = (plan.program, plan.kernels())
-        program, names = self.served[height, width]
+        program, names = self.served.pop((height, width), None) or self._lowered_at(height, width)
+        self.served[height, width] = (program, names)  # now the last one
+        if len(self.served) > REMEMBERED:
+            del self.served[next(iter(self.served))]
         kernels = {path: load_kernel(kernel) for path, kernel in names.items()}
         ops = {op.path: op for op in ir.walk(program.ops)}
         for layer in self.modules():
@@ -72,6 +72,13 @@ class Network(nn.Module):
             elif isinstance(layer, Branched):
                 layer.op = cast(ir.Branches, ops[layer.op.path])
         self.size = (height, width)
+
+    def _lowered_at(self, height: int, width: int) -> tuple[ir.Program, dict[str, str]]:
+        if self.plan_at is None:
+            raise _wrong_image(self.program, ("batch", self.program.image.channels, height, width))
+        plan = self.plan_at(height, width)
+        _check_parameters(self.program, plan.program)
+        return plan.program, plan.kernels()
 
     def initialise(self, seed: int | None = None) -> None:
         """Draw all parameters anew, in the order of a checkpoint; without a seed, from torch's global generator."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from multiprocessing import connection
 from pathlib import Path
 
 import torch
@@ -193,8 +194,8 @@ def _work_together(asked: Tabulation, roll: Roll, workers: int, wanted: int, say
     try:
         for process in crew:
             process.start()
-        while any(process.is_alive() for process in crew):
-            time.sleep(30)
+        while at_work := [process.sentinel for process in crew if process.is_alive()]:
+            connection.wait(at_work, timeout=30)
             tell()
     finally:
         for process in crew:

@@ -1,5 +1,6 @@
 """Fixtures for the whole session: a real PostgreSQL server, and an empty database."""
 
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,9 @@ from sqlalchemy import make_url, text
 
 from archspec.results.engine import open_engine
 from archspec.search.processes import ForkServer
+
+# A process of tests for each core: more threads in each would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -115,7 +115,7 @@ class Terminal:
         )  # fmt: skip
         clone.close()
 
-    def end(self, seconds: float = 120) -> str:
+    def end(self, seconds: float = 600) -> str:
         """What it said on standard error."""
         return self.process.communicate(timeout=seconds)[1]
 
@@ -140,7 +140,7 @@ def descendants(process: int) -> list[int]:
     return found
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -1,9 +1,9 @@
 """A scene and what its weights depend on go in; rows of W itself, free of how W changes with the input, come out.
 
 dy_i / dx_j = W_ij + what x_j does to the weights. The second part is nothing where W is static; it is the common
-trace of a mean where weights are pooled (background.py); it stands in the centre alone where weights are made from
-the centre; and it cancels on a constant map where a softmax makes the weights of a position sum to one, since then
-sum over j of dw_ij v = 0 for the one value v that there is.
+trace of a sum on a constant map where weights are pooled (background.py); it stands in the centre alone where weights
+are made from the centre; and it cancels on a constant map where a softmax makes the weights of a position sum to one,
+since then sum over j of dw_ij v = 0 for the one value v that there is.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class Clean:
         """(R, N, C), as `Subject.rows`."""
         rows = self.scene.subject.rows(self.x, positions, directions)
         if self.trace:
-            common = background(rows)
+            common = background(rows, agreeing=0.0)
             rows = rows if common is None else rows - common
         if self.without_centre:
             rows = rows.clone()
@@ -60,12 +60,11 @@ class Clean:
 def clean_rows(scene: Scene, view: View, found: Dependence) -> Clean:
     """Where and how rows of W are measured, given what W depends on."""
     x, constant = scene.inputs[0], scene.constant[0]
-    if found.kind == "static":
-        if found.elementwise:
-            return Clean(scene, view, constant, spare=(-constant, *scene.constant[1:]))
-        return Clean(scene, view, x)
+    spare = (-constant, *scene.constant[1:])
     if found.kind == "pooled":
-        return Clean(scene, view, x, trace=True)
+        return Clean(scene, view, constant, trace=True, spare=spare)
+    if found.kind == "static":
+        return Clean(scene, view, constant, spare=spare) if found.elementwise else Clean(scene, view, x)
     if found.kind == "local":
         return Clean(scene, view, x, without_centre=True)
     if found.kind == "attention" and found.normalised:

@@ -56,8 +56,6 @@ def dependence(scene: Scene, view: View, homogeneous: bool) -> Dependence:
         return _some(scene, view, Dependence("pooled", "dynamic homogeneous", "image"))
     if not view.support:
         return _of_a_point(scene, view)
-    if _same_everywhere(scene):
-        return Dependence("pooled", "dynamic homogeneous", "image")
     held = _held(scene, view)
     kept = _directions_kept(scene, view, held)
     if all(kept.values()):
@@ -129,21 +127,6 @@ def _directions(scene: Scene, moving: Sequence[int], count: int = 8) -> Tensor:
     if len(moving) == len(scene.channels()):
         return scene.normal(count, scene.subject.target.channels)
     return directions
-
-
-def _same_everywhere(scene: Scene) -> bool:
-    """Whether all positions read one and the same sum over the map: J_ij is the same for all i but j."""
-    rows = scene.rows
-    if len(rows) < 4:
-        return False
-    first, *others = rows
-    own = torch.as_tensor(scene.positions[:4])
-    outside = torch.ones(rows.shape[1], dtype=torch.bool)
-    outside[own[own < rows.shape[1]]] = False
-    size = first[outside].abs()
-    if not bool(outside.any()) or float(size.amax(-1).min()) <= EQUAL * float(size.max()):
-        return False
-    return all(_equal(first[outside], other[outside]) for other in others[:3])
 
 
 def _dynamic(scene: Scene, view: View, moving: Sequence[int]) -> tuple[Dependence, bool]:

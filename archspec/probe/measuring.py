@@ -3,7 +3,9 @@
 from dataclasses import replace
 from typing import Literal
 
-from archspec.probe.background import background
+from torch import Tensor
+
+from archspec.probe.background import background, reads_one_sum
 from archspec.probe.channels import Structure, structure
 from archspec.probe.clean import Clean, centre, clean_rows
 from archspec.probe.dependence import STATIC, View, dependence
@@ -39,25 +41,39 @@ def measure(subject: Subject, seed: int = 0, wide: Subject | None = None, deep: 
     Raises nothing of its own: what cannot be told is said in `notes`.
     """
     scene = Scene(subject, seed)
-    rows = scene.rows
-    common = None if scene.affine else background(rows)
-    trace = common is not None
-    kernel = rows if common is None else rows - common
+    kernel, trace = _without_trace(scene, deep)
     prints = footprints(kernel, scene.positions, subject.source, subject.target)
     found, holes = fit(prints, subject.source, subject.target)
-    view = view_of(scene, found)
-    homogeneous = trace and same_for_all(kernel, scene, found)
     if not deep and not scene.affine:
         return _outline(scene, found, prints, holes, trace, wide)
-    depends = STATIC if scene.affine else dependence(scene, view, homogeneous)
-    if trace and not homogeneous and depends.kind != "pooled":
-        depends = Dependence("unknown", "unknown", "image")
+    homogeneous = trace and same_for_all(kernel, scene, found)
     if trace and not homogeneous:
-        prints = footprints(rows, scene.positions, subject.source, subject.target)
+        prints = footprints(scene.rows, scene.positions, subject.source, subject.target)
+        found, holes = fit(prints, subject.source, subject.target)
+    view = view_of(scene, found)
+    depends = STATIC if scene.affine else dependence(scene, view, homogeneous)
+    if trace and not homogeneous:
+        depends = Dependence("unknown", "unknown", "image")
     clean = clean_rows(scene, view, depends)
     channels = structure(clean, depends)
     ties = _ties(clean, found, depends, channels)
     return _facts(scene, found, prints, holes, depends, channels, ties, trace, wide)
+
+
+def _without_trace(scene: Scene, deep: bool) -> tuple[Tensor, bool]:
+    """Rows of W without the trace of a sum over the image that all positions leave, and whether there is one."""
+    rows = scene.rows
+    if scene.affine:
+        return rows, False
+    common = background(rows)
+    if common is None and deep and reads_one_sum(scene):
+        rows = scene.subject.rows(scene.constant[0], scene.positions, scene.direction)
+        common = background(rows)
+        if common is None:
+            return scene.rows, True
+    if common is None or float((rows - common).abs().max()) <= TOLERANCE * scene.scale:
+        return scene.rows, False  # nothing but a mean: that is W
+    return rows - common, True
 
 
 def _outline(

@@ -13,10 +13,7 @@ def nearest_spec(
 ) -> NearestSpec:
     """The combination of axis values that was measured if it is legal; otherwise the nearest legal one."""
     measured = _measured(space, channels, ties, dependence)
-    if dependence.kind == "unknown" or space.kind in ("irregular", "nothing"):
-        wanted = Combination(*(value if value in known else fallback for value, known, fallback in _known(measured)))
-    else:
-        wanted = measured
+    wanted = Combination(*(value if value in known else fallback for value, known, fallback in _known(measured)))
     legal = nearest_legal(wanted) if broken_rules(wanted) else wanted
     written = _written(legal, source, target, space, channels, ties, dependence)
     ConnectLayer.model_validate(written)

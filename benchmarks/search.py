@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from scipy.stats import t
 
 from archspec.results.records import Objective
 from archspec.search.simulate import Answers, Simulation, Step, on_smaller_device
@@ -44,7 +45,6 @@ PRONE, TRIALS_IN_MEMORY = 0.4, 60
 """Share of networks that run out of memory in the third task, and trials of each of its searches."""
 SHARES = (1 / 12, 1 / 6, 1 / 3, 1 / 2, 1.0)
 """Of the budget, at which numbers are printed."""
-_T_95 = {20: 2.093, 30: 2.045, 50: 2.010}
 
 Inner = Callable[[int], optuna.samplers.BaseSampler]
 
@@ -194,8 +194,7 @@ def _mean(values: Sequence[float]) -> tuple[float, float]:
     count = len(values)
     if count < 2:
         return values[0], math.nan
-    factor = next((t for n, t in _T_95.items() if count <= n), 1.96) if count >= 20 else 2.3
-    return statistics.fmean(values), factor * statistics.stdev(values) / math.sqrt(count)
+    return statistics.fmean(values), float(t.ppf(0.975, count - 1)) * statistics.stdev(values) / math.sqrt(count)
 
 
 def _needed(runs: Sequence[Run], goal: float, rising: bool, budget: int, worst: float) -> int | None:

@@ -21,6 +21,7 @@ NANO = {"swin_nano", "dw_conv_nano", "d_dw_conv_nano", "i_dynamic_nano", "mixer_
 TINY = {
     "swin_tiny", "dw_conv_tiny", "d_dw_conv_tiny", "i_dynamic_tiny", "static_swin_tiny", "static_swin_tiny_shared",
 }  # fmt: skip
+PART_OF_A_STUDY = "study: 1\nname: part\nspace: connectivity_nano\nbudget: {trials: 9}\n"
 
 
 def test_the_shipped_files_are_these() -> None:
@@ -29,8 +30,9 @@ def test_the_shipped_files_are_these() -> None:
         "connectivity_nano",
         "connectivity_tiny",
         "figure3_heads",
+        "table_nano",
     ]
-    assert [path.stem for path in STUDIES] == ["imagefolder_proxy", "imagenet_proxy", "quickstart"]
+    assert [path.stem for path in STUDIES] == ["imagefolder_proxy", "imagenet_proxy", "quickstart", "table_nano"]
 
 
 @pytest.mark.parametrize("path", [*SPACES, *STUDIES], ids=lambda path: path.stem)
@@ -73,9 +75,10 @@ def test_the_yaml_of_the_readme_is_read_as_what_it_says(tmp_path: Path, monkeypa
             assert set(read_text(block)) == {"connect"}
             continue
         file = tmp_path / f"{number}.yaml"
-        file.write_text(block)
-        kinds.append(check_file(file))
-    assert kinds == ["network", "search space", "study"]
+        whole = re.match(r"(archspec|space|study):", block)
+        file.write_text(block if whole else PART_OF_A_STUDY + block)
+        kinds.append(check_file(file) if whole else f"part of a {check_file(file)}")
+    assert kinds == ["network", "search space", "study", *["part of a study"] * 4]
 
 
 def test_the_layer_of_the_readme_is_legal_with_each_key_it_shows() -> None:

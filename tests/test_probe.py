@@ -11,6 +11,7 @@ from archspec.ir import Connect, Feature, Point
 from archspec.module import Layer as Compiled
 from archspec.probe.facts import Facts, Footprint, Hole, Map, NearestSpec, Space
 from archspec.probe.spaces import fit
+from archspec.schema.network import Network
 from archspec.testing import Layer
 
 # (named layer, module in it) -> row of Table 1 as arXiv 2106.04263 has it (sections 2.3 to 2.5, Eq. 8 to 15):
@@ -63,6 +64,24 @@ def test_interlaced_attention_is_measured_factor_by_factor() -> None:
     assert str(grid.space) == "grid 4x4"
     assert window.row is not None
     assert window.row.layer == "Local attention"
+
+
+def test_multi_scale_parallel_convolution_is_measured_branch_by_branch() -> None:
+    """Eq. 17: its branches have rank N, N/4, N/16 and N/64 over the N positions."""
+    spec = archspec.load("multi_scale_conv_nano").model_dump(mode="json", exclude_none=True)
+    spec["input"]["size"] = 16
+    spec["stem"][0]["connect"]["width"] = 4
+    spec["stages"] = [{"width": 4, "depth": 1, "block": "unit"}]
+    del spec["blocks"]["halve"]
+    network = archspec.compile(Network.model_validate(spec), seed=0)
+    branches = network.get_submodule("stages.0.blocks.0.0.0").children()
+    found = [archspec.probe(each, (16, 16, 4), layout="nhwc") for each in branches]
+    rows = [(each.row.layer, each.ties.positions, each.row.spatial) for each in found[:3] if each.row is not None]
+    pyramid = ("Pyramid", "windows", "low rank")
+    assert rows == [("Conv.", "offsets", "non-local"), pyramid, pyramid]
+    assert [each.space for each in found[1:3]] == [Space("halo", (n, n), halo=(n, n)) for n in (2, 4)]
+    ranks = [f"W has rank {rank} over the 256 incoming positions" for rank in (64, 16, 4)]
+    assert [each.notes[0] for each in found[1:]] == ranks
 
 
 def test_a_wrong_kernel_changes_the_row(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 from timm.layers.bottleneck_attn import BottleneckAttn
+from timm.layers.global_context import GlobalContext
 from timm.layers.halo_attn import HaloAttn
+from timm.layers.selective_kernel import SelectiveKernel
+from timm.layers.split_attn import SplitAttn
 from timm.layers.squeeze_excite import SEModule
 from timm.models.mlp_mixer import SpatialGatingUnit
 from timm.models.swin_transformer import WindowAttention
@@ -54,14 +57,37 @@ def test_layers_of_timm_measure_as_the_rows_of_table_1(name: str) -> None:
     assert {len(group) for group in found.ties.channel_groups} == ({shared} if shared > 1 else set())
 
 
-def test_squeeze_excite_is_a_dynamic_homogeneous_point() -> None:
+@pytest.mark.parametrize(
+    "module",
+    [
+        SEModule(16, rd_channels=4),
+        GlobalContext(16, rd_channels=4),
+        GlobalContext(16, rd_channels=16, fuse_add=True, fuse_scale=False),
+    ],
+    ids=["squeeze-excite", "global context", "global context, added"],
+)
+def test_what_a_sum_over_the_image_controls_is_a_dynamic_homogeneous_point(module: nn.Module) -> None:
+    found = archspec.probe(module, (16, 8, 8))
+    read = (str(found.space), found.dependence.words, found.dependence.reads, found.channels.kind)
+    assert read == ("point", "dynamic homogeneous", "image", "separate")
+
+
+@pytest.mark.parametrize(
+    "module",
+    [SplitAttn(16, radix=2, rd_channels=8, norm_layer=nn.BatchNorm2d), SelectiveKernel(16, rd_channels=8)],
+    ids=["split attention", "selective kernel"],
+)
+def test_a_convolution_and_what_controls_it_in_one_module_is_no_attention(module: nn.Module) -> None:
+    found = archspec.probe(module, (16, 9, 9))
+    assert (found.dependence.kind, found.dependence.reads, found.row) == ("unknown", "image", None)
+    assert any("could not be told" in note for note in found.notes)
+
+
+def test_a_nonlinear_mean_is_a_mean() -> None:
     torch.manual_seed(0)
-    found = archspec.probe(SEModule(16, rd_channels=4), (16, 8, 8))
-    assert (str(found.space), found.dependence.words, found.channels.kind) == (
-        "point",
-        "dynamic homogeneous",
-        "separate",
-    )
+    module = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(16, 16, 1), nn.ReLU(), nn.Upsample(8))
+    found = archspec.probe(module, (16, 8, 8))
+    assert (found.space.kind, found.dependence.words, found.dependence.elementwise) == ("mean", "static", True)
 
 
 def test_a_spatial_gate_is_static_between_functions_of_positions() -> None:

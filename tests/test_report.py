@@ -86,7 +86,7 @@ def test_the_summary_says_what_happened(tmp_path: Path) -> None:
     assert f"Best validation accuracy: {100 * best.values['accuracy']:.2f} %" in page.text
     beaten = sum(best.values["accuracy"] > value for value in NAMED.values())
     assert f"beats {beaten} of 3 named points; the best of those is dw_conv_nano, 94.10 %" in page.text
-    assert "duplicate" in page.text
+    assert "suggested again: another point was trained" in page.text
     assert "231" in page.text
     assert "out_of_memory at epoch 4" in page.text
 

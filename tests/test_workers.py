@@ -114,21 +114,21 @@ def test_every_process_may_be_killed(tmp_path: Path, server: ForkServer, storage
 
 
 def test_workers_stop_with_the_command_that_started_them(tmp_path: Path, server: ForkServer) -> None:
-    changes = ("budget.trials=6", "recipe.epochs=40", *WIDE)
+    changes = ("budget.trials=100", "recipe.epochs=20", *WIDE)  # so many that both are at work at some moment
     study = write_wide(tmp_path, *changes)
     command = Terminal(server, tmp_path, *changes, workers=2)
     wait_for(lambda: any_trial(study) and running_trials(study) == 2)
     workers = command.children()
     command.process.kill()
     command.end()
-    wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers), 30)
+    wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
     assert "released" in attempts_of(study)
     check_invariants(study, len(trials_of(study)), total=False)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_stop_gives_the_trials_back(tmp_path: Path, server: ForkServer, number: int, status: int) -> None:
-    changes = ("budget.trials=2", "recipe.epochs=60", *WIDE)
+    changes = ("budget.trials=100", "recipe.epochs=20", *WIDE)  # so many that both are at work at some moment
     study = write_wide(tmp_path, *changes)
     command = Terminal(server, tmp_path, *changes, workers=2)
     wait_for(lambda: any_trial(study) and running_trials(study) == 2)
@@ -136,14 +136,15 @@ def test_a_stop_gives_the_trials_back(tmp_path: Path, server: ForkServer, number
     errors = command.end()
     assert command.process.returncode == status, errors
     assert "Traceback" not in errors
-    assert attempts_of(study) == ["released", "released"]
+    given_back = len(attempts_of(study)) - attempts_of(study).count("ok")
+    assert given_back
+    assert attempts_of(study).count("released") == given_back
     assert not list(study.folder.glob("checkpoints/*/.*")), "nothing half-written"
-    epochs = {record.uuid: len(record.curve) for record in trials_of(study)}
+    begun = trials_of(study)
     with open_store(study) as store:
-        assert len(StudyStatus(store, study.name).free("nobody")) == 2
-    search(study, Recorder(), server=server)
-    check_invariants(study, 2)
-    assert all(count > 0 for count in epochs.values())
+        assert len(StudyStatus(store, study.name).free("nobody")) == given_back
+    search(write_wide(tmp_path, *changes, f"budget.trials={len(begun)}"), Recorder(), server=server)
+    check_invariants(study, len(begun))
 
 
 def test_a_worker_that_is_stopped_past_its_lease_loses_its_trial(tmp_path: Path, server: ForkServer) -> None:

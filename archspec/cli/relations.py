@@ -164,7 +164,7 @@ def graph(
 ) -> None:
     """Compute how forms of layers are related, from the named networks: nodes are normal forms, edges one axis edit.
 
-    Examples: archspec graph; archspec graph swin_nano my_network.yaml --html graph.html
+    Example: archspec graph swin_nano my_network.yaml --html graph.html
     """
     from archspec.relations.graph import with_placed
     from archspec.relations.index import named

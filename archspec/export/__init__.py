@@ -5,5 +5,5 @@ blocks.py       named blocks -> classes, what differs between them as arguments
 layers/         the layers, as real source
 specialise.py   calls -> the source of just these layers, without options that nobody asks for; tidy.py
 source.py       all of it -> one readable file
-formats.py      that file, or what torch exports of it, compared with the compiled network
+formats.py      that file, or what torch exports of it, compared with the compiled network; decomposed.py: for ONNX
 """

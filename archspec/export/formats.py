@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archspec.errors import ExportError
+from archspec.export.decomposed import for_onnx
 from archspec.export.kinds import Format
 from archspec.export.source import StandAlone, stand_alone
 from archspec.schema.network import Network
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from torch.export import ExportedProgram
 
 LARGEST_DIFFERENCE = 1e-4
 """Between outputs, relative to the largest of them."""
@@ -134,12 +136,18 @@ def _write_python(made: StandAlone, ours: "nn.Module", images: "Tensor", file: P
     return again.eval()
 
 
+def _program(ours: "nn.Module", images: "Tensor") -> "ExportedProgram":
+    """The network as torch.export has it, for any batch size."""
+    import torch
+
+    return torch.export.export(ours, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+
+
 def _write_torch_export(made: StandAlone, ours: "nn.Module", images: "Tensor", file: Path) -> Run:
     import torch
 
     with _exporting(made):
-        program = torch.export.export(ours, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-        torch.export.save(program, file)
+        torch.export.save(_program(ours, images), file)
         return torch.export.load(file).module()
 
 
@@ -149,14 +157,13 @@ def _write_onnx(made: StandAlone, ours: "nn.Module", images: "Tensor", file: Pat
 
     with _exporting(made):
         torch.onnx.export(
-            ours,
-            (images,),
+            for_onnx(_program(ours, images)),
+            (),
             file,
             dynamo=True,
             opset_version=OPSET,
             input_names=["image"],
             output_names=["logits"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
             external_data=False,
             verbose=False,
         )

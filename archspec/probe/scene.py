@@ -73,24 +73,16 @@ class Scene:
         return self.subject.rows(self.inputs[0], self.positions, self.direction)
 
     @cached_property
-    def again(self) -> Tensor:
-        """Some of the rows at the other inputs: (T - 1, some of P, N, C)."""
-        return torch.stack([self.subject.rows(x, self.some, self.direction) for x in self.inputs[1:]])
-
-    @property
-    def some(self) -> tuple[int, ...]:
-        """Evenly chosen ones of the measured positions."""
-        return self.positions[:: max(1, len(self.positions) // SOME)]
-
-    @cached_property
     def scale(self) -> float:
         return max(float(self.rows.abs().max()), 1e-300)
 
     @cached_property
     def affine(self) -> bool:
-        """Whether the Jacobian is the same at every input."""
-        first = self.rows[:: max(1, len(self.positions) // SOME)]
-        return bool((self.again - first).abs().max() <= TOLERANCE * self.scale)
+        """Whether the Jacobian is the same at every input, at evenly chosen ones of the measured positions."""
+        step = max(1, len(self.positions) // SOME)
+        first, some = self.rows[::step], self.positions[::step]
+        later = (self.subject.rows(x, some, self.direction) for x in self.inputs[1:])
+        return all(bool((rows - first).abs().max() <= TOLERANCE * self.scale) for rows in later)
 
     @property
     def middle(self) -> int:

@@ -45,7 +45,7 @@ def position_ties(rows: Tensor, scene: Scene, found: Fit, inside: bool = False) 
             "offsets",
             lambda each: (each.input[0] - stride[0] * each.output[0], each.input[1] - stride[1] * each.output[1]),
         ),
-        ("windows", lambda each: (_slot(each.output, found, scene), _slot(each.input, found, scene))),
+        ("windows", lambda each: _in_window(each, found, scene)),
     )
     for kind, key in kinds:
         if kind == "windows" and found.space.kind not in ("window", "grid", "halo"):
@@ -70,6 +70,15 @@ def _entries(rows: Tensor, scene: Scene, found: Fit) -> list[Entry]:
             seen = line[source.tokens + position[0] * source.width + position[1]]
             result.append(Entry(output, position, (seen[0], seen[1])))
     return result
+
+
+def _in_window(entry: Entry, found: Fit, scene: Scene) -> Hashable:
+    """Where both positions stand in the window; with a halo, how far the input is from where the window begins."""
+    slot = _slot(entry.output, found, scene)
+    if found.space.kind != "halo":
+        return slot, _slot(entry.input, found, scene)
+    begin = (entry.output[0] - slot[0], entry.output[1] - slot[1])
+    return slot, (entry.input[0] - begin[0], entry.input[1] - begin[1])
 
 
 def _slot(position: Position, found: Fit, scene: Scene) -> Position:

@@ -57,7 +57,7 @@ class SpaceSource:
 
 
 def space_path(name_or_path: str | Path, beside: Path | None = None) -> Path:
-    """The file of a space: a path, or a name in ./search_spaces, in `beside` or in search_spaces next to it.
+    """The file of a space: a path, or a name in ./search_spaces, in search_spaces next to `beside`, or in `beside`.
 
     Raises SpecError naming the nearest names.
     """
@@ -65,7 +65,7 @@ def space_path(name_or_path: str | Path, beside: Path | None = None) -> Path:
     if path.suffix in (".yaml", ".yml"):
         relative = beside / path if beside is not None else path
         return relative if relative.is_file() else path
-    folders = [Path(FOLDER), *([beside, beside.parent / FOLDER] if beside is not None else [])]
+    folders = [Path(FOLDER), *([beside.parent / FOLDER, beside] if beside is not None else [])]
     known: dict[str, Path] = {}
     for folder in folders:
         for file in sorted(folder.glob("*.yaml")) if folder.is_dir() else ():

@@ -1,7 +1,7 @@
 """How soon a search finds the best network: samplers compared on a table of evaluations, not one network trained.
 
-    python benchmarks/search.py --table table_nano.parquet            20 seeds, two minutes a sampler and task or so
-    python benchmarks/search.py --table table_nano.parquet --seeds 50 --json search.json --plot search.html
+    python benchmarks/search.py --table studies/table_nano.parquet --trials 60     20 searches a method, see README.md
+    python benchmarks/search.py --table studies/table_nano.parquet --seeds 50 --json search.json --plot search.html
 
 Tasks on the same table: accuracy alone (regret: how far the mean accuracy of the network that a search would name
 now lies below that of the best network in the table), and accuracy against multiply-adds (hypervolume of the networks

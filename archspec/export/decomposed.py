@@ -3,6 +3,7 @@
 Two are written otherwise. A depth-wise convolution whose kernels are predicted from each image runs as one with as
 many groups as images times channels; ONNX holds the number of groups as a constant, but the batch is free: it becomes
 a sum over its taps. Attention with more axes before the positions than one for heads becomes a softmax of products.
+What either function gives NotImplemented for stays as it is.
 """
 
 from collections.abc import Sequence
@@ -15,10 +16,12 @@ if TYPE_CHECKING:
 
 def for_onnx(program: "ExportedProgram") -> "ExportedProgram":
     """The same program, in operators that ONNX has."""
-    from torch.ops import aten
+    import torch
 
+    aten = torch.ops.aten
     table = {aten.conv2d.default: sum_over_taps, aten.scaled_dot_product_attention.default: softmax_of_products}
-    return program.run_decompositions(table)
+    written: ExportedProgram = program.run_decompositions(table)
+    return written
 
 
 def sum_over_taps(
@@ -29,7 +32,7 @@ def sum_over_taps(
     padding: Sequence[int] = (0, 0),
     dilation: Sequence[int] = (1, 1),
     groups: Any = 1,
-) -> "Tensor":
+) -> Any:
     """aten.conv2d with one channel in each of a number of groups that depends on the batch; others stay as they are.
 
     x (1, G, H, W), weight (G, 1, taps down, taps across) -> (1, G, H', W').
@@ -60,7 +63,7 @@ def softmax_of_products(
     *,
     scale: float | None = None,
     enable_gqa: bool = False,
-) -> "Tensor":
+) -> Any:
     """aten.scaled_dot_product_attention of five axes and more: (..., L, C), (..., S, C), (..., S, D) -> (..., L, D)."""
     if query.ndim == 4 or dropout_p or is_causal or enable_gqa:
         return NotImplemented

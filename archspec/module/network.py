@@ -57,8 +57,9 @@ class Network(nn.Module):
 
         Raises SpecError where the network cannot stand at that size, or a parameter would have another shape.
         """
-        program, names = self.served.pop((height, width), None) or self._lowered_at(height, width)
-        self.served[height, width] = (program, names)  # now the last one
+        size = (height, width)
+        program, names = self.served.pop(size) if size in self.served else self._lowered_at(height, width)
+        self.served[size] = (program, names)  # now the last one
         if len(self.served) > REMEMBERED:
             del self.served[next(iter(self.served))]
         kernels = {path: load_kernel(kernel) for path, kernel in names.items()}

@@ -117,9 +117,20 @@ class _Attempt:
         running = self.evaluator.server.start(self._job(exits.count("out_of_memory")))
         try:
             exit_code = self._watch(running)
+        except BaseException:
+            self._abandon(running)
+            raise
         finally:
             running.kill()
         return self._end(running, exit_code, kernel_kills() > kills, exits)
+
+    def _abandon(self, running: TrialProcess) -> None:
+        """End the process in the midst of its work, and remove the checkpoint that it was writing."""
+        running.kill()
+        for _ in running.messages():
+            pass  # until it is gone and writes no more
+        own = self.evaluator.checkpoint(self.record, self.lease.token)
+        own.with_name(f".{own.name}.partial").unlink(missing_ok=True)
 
     def _job(self, times_out_of_memory: int) -> Job:
         evaluator = self.evaluator

@@ -12,10 +12,10 @@ Every search is answered with the curve of one seed of a point, so it sees the n
     random          uniform over the feasible points, with repetitions, every trial to its last epoch
     tpe defaults    optuna.samplers.TPESampler() as it comes; nsga2 defaults likewise, in the second task
     evolution       regularised evolution (arXiv 1802.01548), each point once
-    ours: tpe       `sampler: {name: tpe}` and `pruner: {name: successive_halving}` of a study
+    ours: tpe       what a study does by itself: `sampler: {name: tpe}`, no pruner
     ours: nsga2     the same on NSGA-II; in a space of a few hundred points the surrogate looks at nearly all of them,
                     whoever proposes, so the two hardly differ
-    ours: ...       what is left when one part is taken away (--ablations)
+    ours: ...       what becomes of it when a part is taken away, or successive halving is added (--ablations)
 """
 
 import argparse
@@ -64,15 +64,15 @@ METHODS = {
     "tpe defaults": Method(Sampler(), inner=lambda seed: optuna.samplers.TPESampler(seed=seed), wasteful=True),
     "nsga2 defaults": Method(Sampler(), inner=lambda seed: optuna.samplers.NSGAIISampler(seed=seed), wasteful=True),
     "evolution": Method(Sampler(name="regularised_evolution")),
-    "ours: tpe": Method(Sampler(name="tpe"), HALVING),
-    "ours: nsga2": Method(Sampler(name="nsga2"), HALVING),
+    "ours: tpe": Method(Sampler(name="tpe")),
+    "ours: nsga2": Method(Sampler(name="nsga2")),
 }
 ABLATIONS = {
     "random, halving": Method(Sampler(name="random"), HALVING),
-    "ours: tpe, no surrogate": Method(Sampler(name="tpe", surrogate=False), HALVING),
-    "ours: tpe, no halving": Method(Sampler(name="tpe")),
-    "ours: tpe, neither": Method(Sampler(name="tpe", surrogate=False)),
-    "ours: random, surrogate": Method(Sampler(name="random", surrogate=True), HALVING),
+    "ours: tpe, halving": Method(Sampler(name="tpe"), HALVING),
+    "ours: tpe, no surrogate": Method(Sampler(name="tpe", surrogate=False)),
+    "ours: tpe, no surrogate, halving": Method(Sampler(name="tpe", surrogate=False), HALVING),
+    "ours: random, surrogate": Method(Sampler(name="random", surrogate=True)),
 }
 
 

@@ -31,6 +31,8 @@ FEATURES = ("params", "macs")
 """Costs that the surrogate reads beside the genes, on a logarithmic scale."""
 FEATURES_OF_MEMORY = ("params", "activation_bytes")
 POOL, PARENTS, DRAWS = 256, 4, 128
+LIKELY = 0.8
+"""A point less likely to fit into memory is proposed only where none is likelier."""
 LEAST = 4
 """Evaluated points below which there is nothing to fit."""
 LEARN_AGAIN = 1.1
@@ -101,8 +103,11 @@ class Guidance:
             if cost is not None:
                 candidates.append(each)
                 costs.append(cost)
-        improvement = self._improvement(number, told, candidates, costs)
-        return candidates[int(np.argmax(improvement * self._fits(candidates, costs)))]
+        fits = self._fits(candidates, costs)
+        promise = self._improvement(number, told, candidates, costs) * fits
+        # What improves most is often what holds most: a large promise must not outweigh that it will hardly fit.
+        likely = fits >= min(LIKELY, float(fits.max()))
+        return candidates[int(np.argmax(np.where(likely, promise, -1.0)))]
 
     def _told(self) -> list[Seen]:
         told = [each for each in self.seen if all(each.curves.get(name) for name in self._measured)]

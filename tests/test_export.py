@@ -60,7 +60,7 @@ import importlib.util, pathlib, sys
 import torch
 from safetensors.torch import load_file
 
-assert importlib.util.find_spec("archspec") is None
+sys.modules["archspec"] = None  # importing it raises ImportError, also where it is installed
 for folder in sys.argv[1:]:
     (file,) = pathlib.Path(folder).glob("*.py")
     spec = importlib.util.spec_from_file_location(file.stem, file)

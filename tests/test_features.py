@@ -7,6 +7,8 @@ import archspec
 from archspec.api import program_of
 from archspec.errors import SpecError
 from archspec.features import feature_maps
+from archspec.schema.load import network_from
+from archspec.schema.source import read_text
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -119,3 +121,25 @@ def test_a_network_whose_parameters_are_of_one_size_says_so() -> None:
 def test_maps_that_there_are_not(indices: tuple[int, ...] | int) -> None:
     with pytest.raises(ValueError, match="out_indices are among 0 to 2"):
         archspec.compile("swin_nano", features=True, out_indices=indices)
+
+
+@pytest.mark.parametrize("first", ["{act: relu}", "{norm: batch}"])
+def test_inference_writes_onto_no_map_that_was_asked_for(first: str) -> None:
+    """Batch norms and activations write onto the map they take; that of a stage belongs to who asked for it."""
+    text = f"""
+archspec: 1
+name: ends_with_a_connection
+input: {{size: 32, channels: 3}}
+classes: 5
+stem: {{patch: 4}}
+downsample: [{first}, {{linear: {{}}}}]
+stages: [{{width: 16, depth: 1, block: plain}}, {{width: 16, depth: 2, block: plain}}]
+head: {{norm: batch, pool: mean}}
+blocks: {{plain: [{{act: relu}}, {{linear: {{}}}}, {{norm: batch}}, {{linear: {{}}}}]}}
+"""
+    backbone = archspec.compile(network_from(read_text(text, "plain")), features=True, seed=0).eval()
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found = backbone(images)
+    for one, other in zip(found, backbone(images), strict=True):
+        torch.testing.assert_close(one, other.detach())

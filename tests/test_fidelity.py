@@ -13,12 +13,12 @@ from archspec.results.records import EpochRecord, EvaluationRecord, Objective
 from archspec.schema.load import load
 from archspec.search.augment import create_batch_maker
 from archspec.search.candidate import adapted
+from archspec.search.cheaper import check_rungs, demanding
 from archspec.search.data.config import DataConfig
 from archspec.search.data.images import ImageData
 from archspec.search.data.load import open_data
 from archspec.search.pruning import EarlyStopping
 from archspec.search.recipe import Recipe
-from archspec.search.sizes import check_sizes
 from archspec.search.spaces import spaces_of
 from archspec.search.study import load_study
 from archspec.search.train import TrainingFailed, train
@@ -85,7 +85,12 @@ def test_images_are_averaged_down(data: ImageData) -> None:
 def test_recipes_without_rungs_are_what_they_were_and_wrong_rungs_are_refused(data: ImageData) -> None:
     assert "rungs" not in Recipe().fingerprint
     assert RECIPE.fingerprint["rungs"][0] == {"epochs": 1, "size": 16, "subset": 0.5}
-    for rungs in ([{"epochs": 3}], [{"epochs": 2}, {"epochs": 1}], [{"epochs": 1, "subset": 0.9}]):
+    for rungs in (
+        [{"epochs": 3}],
+        [{"epochs": 2}, {"epochs": 1}],
+        [{"epochs": 1, "subset": 0.9}],
+        [{"epochs": 1}, {"epochs": 2, "width": 0.5}],
+    ):
         with pytest.raises(ValueError, match="rung"):
             Recipe(epochs=3, subset=0.5, rungs=rungs)  # type: ignore[arg-type]
     with pytest.raises(TrainingFailed, match="64 pixels, the data have 32"):
@@ -93,9 +98,9 @@ def test_recipes_without_rungs_are_what_they_were_and_wrong_rungs_are_refused(da
 
 
 def test_a_network_with_a_parameter_of_a_position_is_no_point_of_such_a_study(tmp_path: Path) -> None:
-    check_sizes(load("dw_conv_nano"), resolve(load("dw_conv_nano")), (16, 24))
+    check_rungs(load("dw_conv_nano"), resolve(load("dw_conv_nano")), demanding(RECIPE))
     with pytest.raises(SpecError, match="no parameter may belong to a position"):
-        check_sizes(load("mixer_nano"), resolve(load("mixer_nano")), (16,))
+        check_rungs(load("mixer_nano"), resolve(load("mixer_nano")), demanding(RECIPE))
     space = (
         Path("search_spaces/table_nano.yaml")
         .read_text()
@@ -107,7 +112,7 @@ def test_a_network_with_a_parameter_of_a_position_is_no_point_of_such_a_study(tm
         "recipe: {epochs: 3, rungs: [{epochs: 1, size: 16}]}\n"
     )
     study = load_study(str(tmp_path / "study.yaml"))
-    with pytest.raises(StudyError, match=r"no network of 'table_nano' can be trained at the sizes of the rungs"):
+    with pytest.raises(StudyError, match=r"no network of 'table_nano' can be trained on the rungs of the recipe"):
         spaces_of(study, open_data(study.data))
 
 

@@ -27,6 +27,18 @@ def norm(op: ir.Norm, parameters: Parameters, x: Tensor, training: bool) -> Tens
     return y.permute(0, 2, 3, 1)
 
 
+def norm_of_new(op: ir.Norm, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
+    """The same where nobody else has x: batch norm in inference writes onto it, as one multiply-add.
+
+    On a CPU, where torch's own takes up to three times as long on channels last, and finding memory longer still.
+    """
+    plain = op.kind == "batch" and not op.centring and not training and not torch.is_grad_enabled()
+    if not plain or x.device.type != "cpu" or x.dtype != parameters["weight"].dtype:
+        return norm(op, parameters, x, training)
+    factor = parameters["weight"] * (parameters["running_var"] + op.eps).rsqrt()
+    return torch.addcmul(parameters["bias"] - parameters["running_mean"] * factor, x, factor, out=x)
+
+
 def activation(op: ir.Activation, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
     """A function of each element."""
     return F.relu6(x) if op.kind == "relu6" else ACTIVATIONS[op.kind](x)

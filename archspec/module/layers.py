@@ -34,12 +34,18 @@ STEPS: Mapping[type[ir.Op], Kernel] = {
 }
 
 
+ONTO_NEW: Mapping[Kernel, Kernel] = {steps.activation: steps.activation_of_new, steps.norm: steps.norm_of_new}
+"""What takes the place of a kernel where nobody else has the map that it takes."""
+
+
 class Layer(nn.Module):
     """One op: it owns the parameters that the op lists and calls the kernel that serves it."""
 
-    def __init__(self, op: ir.Op, kernel: Kernel, device: torch.device | None) -> None:
+    def __init__(self, op: ir.Op, kernel: Kernel, device: torch.device | None, takes_new: bool = False) -> None:
         super().__init__()
         self.op = op
+        self.takes_new = takes_new
+        """Whether nobody else has the map that it takes, so that inference may write onto it."""
         self.kernel = kernel
         self.names = tuple(row.name for row in op.parameters)
         for row in op.parameters:
@@ -152,8 +158,10 @@ class Factors(Steps):
         return not torch.compiler.is_compiling() and all(getattr(op, "bias", "") != "positions" for op in ops)
 
 
-def kernel_of(op: ir.Op, kernels: Mapping[str, Kernel]) -> Kernel:
-    return kernels[op.path] if isinstance(op, ir.Connect) else STEPS[type(op)]
+def kernel_of(op: ir.Op, kernels: Mapping[str, Kernel], takes_new: bool) -> Kernel:
+    """What serves an op; `takes_new`: nobody else has the map that it takes."""
+    kernel = kernels[op.path] if isinstance(op, ir.Connect) else STEPS[type(op)]
+    return ONTO_NEW.get(kernel, kernel) if takes_new else kernel
 
 
 def load_kernel(name: str) -> Kernel:

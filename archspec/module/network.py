@@ -11,7 +11,7 @@ from archspec.errors import Problem, SpecError
 from archspec.kernels import branching, steps
 from archspec.lower import Plan
 from archspec.module.drawing import fill
-from archspec.module.layers import STEPS, Branched, Factors, Kernel, Layer, Residual, Steps, descend, load_kernel
+from archspec.module.layers import Branched, Factors, Kernel, Layer, Residual, Steps, descend, kernel_of, load_kernel
 
 REMEMBERED = 16
 """Image sizes whose programs a network keeps, those it ran last; others are resolved again."""
@@ -67,7 +67,7 @@ class Network(nn.Module):
         for layer in self.modules():
             if isinstance(layer, Layer) and layer.op.path in ops:
                 layer.op = ops[layer.op.path]
-                layer.kernel = kernel_of(layer.op, kernels)
+                layer.kernel = kernel_of(layer.op, kernels, layer.takes_new)
             elif isinstance(layer, Layer):
                 layer.kernel = steps.unchanged  # at this size there is nothing to do, as in pooling a single position
             elif isinstance(layer, Branched):
@@ -91,8 +91,15 @@ class Network(nn.Module):
                     fill(tensors[name], row.init, generator)
 
 
-def kernel_of(op: ir.Op, kernels: Mapping[str, Kernel]) -> Kernel:
-    return kernels[op.path] if isinstance(op, ir.Connect) else STEPS[type(op)]
+def _takes_new(earlier: tuple[ir.Op, ...], op: ir.Op) -> bool:
+    """Whether nobody else has the map that an op takes: the op before it made it, as a step of the same list.
+
+    What leaves a block or a stage may be asked for as a feature map.
+    """
+    before = next((each for each in reversed(earlier) if not isinstance(each, ir.DropPath)), None)
+    if before is None or not branching.gives_new((before,)):
+        return False
+    return before.path.removesuffix(".second").rpartition(".")[0] == op.path.rpartition(".")[0]
 
 
 def _place(root: nn.Module, ops: tuple[ir.Op, ...], kernels: Mapping[str, Kernel], device: torch.device | None) -> None:
@@ -105,10 +112,8 @@ def _place(root: nn.Module, ops: tuple[ir.Op, ...], kernels: Mapping[str, Kernel
             continue
         if isinstance(op, ir.Connect) and op.path.endswith(".first") and isinstance(op.space, ir.Point):
             _add(root, op.path.removesuffix(".first"), Factors())
-        kernel = kernel_of(op, kernels)
-        if isinstance(op, ir.Activation) and branching.gives_new(ops[:number]):
-            kernel = steps.activation_of_new
-        _add(root, op.path, Layer(op, kernel, device))
+        takes_new = _takes_new(ops[:number], op)
+        _add(root, op.path, Layer(op, kernel_of(op, kernels, takes_new), device, takes_new))
 
 
 def _add(root: nn.Module, path: str, module: nn.Module) -> None:

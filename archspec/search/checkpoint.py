@@ -133,9 +133,8 @@ class RunCheckpoint:
         for path in self._earlier:
             remove_checkpoint(path)
 
-    def restore(self, optimisation: Optimisation) -> list[EpochResult]:
-        """Put the module and its optimisation where they were; the learning curve so far, empty without a
-        checkpoint.
+    def read(self) -> tuple[list[EpochResult], dict[str, Any]]:
+        """The learning curve so far, and the state for `Optimisation.restore`; both empty without a checkpoint.
 
         Raises:
             TrainingFailed: the checkpoint is of another run (cause `error`).
@@ -143,10 +142,9 @@ class RunCheckpoint:
         found = (read_checkpoint(path) for path in (self._path, *self._earlier))
         state = next((each for each in found if each is not None), None)
         if state is None:
-            return []
+            return [], {}
         if state["facts"] != self._facts:
             then, now = json.loads(state["facts"]), json.loads(self._facts)
             differing = [f"{key} ({then.get(key)} then, {now[key]} now)" for key in now if then.get(key) != now[key]]
             raise TrainingFailed(f"the checkpoint {self._path} is of another run: {'; '.join(differing)}", "error")
-        optimisation.restore(state)
-        return [EpochResult(**result) for result in state["history"]]
+        return [EpochResult(**result) for result in state["history"]], state

@@ -20,6 +20,7 @@ from archspec.search.candidate import Candidate, candidate
 from archspec.search.data.config import DataConfig
 from archspec.search.data.images import ImageData
 from archspec.search.data.load import open_data
+from archspec.search.growth import Growth
 from archspec.search.learning_curve import EpochResult, TrainResult
 from archspec.search.machine import chosen_device, environment
 from archspec.search.recipe import Recipe
@@ -83,12 +84,13 @@ def train_longer(
     where = chosen_device(device)
     check_recipe(recipe, where)
     folder.mkdir(parents=True, exist_ok=True)
-    module = build(point.program, seed=seed)
+    module = build(point.program, seed=seed, written=point.network)
     result = run_training(
         module,
         images,
         recipe,
         seed=seed,
+        growth=Growth(point.network),
         checkpoint=_checkpoint(folder, point, images, recipe, seed),
         identity=point.program.digest,
         on_epoch=_teller(recipe, say),

@@ -145,6 +145,21 @@ class Optimisation:
         scaled.backward()
         return loss.detach()
 
+    def tensors(self) -> list[dict[str, Tensor]]:
+        """The state of the module, and of the average of its weights where there is one."""
+        held = [self._module] if self._average is None else [self._module, self._average.module]
+        return [module.state_dict() for module in held]
+
+    def begin(self, tensors: Sequence[dict[str, Tensor]], steps: int, earlier: "Optimisation") -> None:
+        """Go on after so many steps of a smaller module: with these tensors (of `tensors()`), its loss scale, and the
+        learning rate of the run; the optimiser has no memory of it.
+        """
+        held = [self._module] if self._average is None else [self._module, self._average.module]
+        for module, state in zip(held, tensors, strict=True):
+            module.load_state_dict(state)
+        self._scaler.load_state_dict(earlier._scaler.state_dict())
+        self._schedule.step_update(steps)
+
     def state(self) -> dict[str, Any]:
         """Tensors and plain values only."""
         average = None if self._average is None else self._average.module.state_dict()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from archspec.errors import SpecError
-from archspec.search.sizes import check_sizes
+from archspec.search.cheaper import check_rungs
 from archspec.search.space import Assignment, canonical, point
 from archspec.search.space.repair import UNUSABLE
 from archspec.search.spaces import Spaces
@@ -51,7 +51,7 @@ class PointCache:
             violation = sum(max(0.0, bound.violation(written.cost)) for bound in self.spaces.written.constraints)
             same = self.spaces.written.digest == self.spaces.trained.digest
             trained = written if same or violation else point(self.spaces.trained, assignment)
-            check_sizes(trained.network, trained.program, () if violation else self.spaces.sizes)
+            check_rungs(trained.network, trained.program, () if violation else self.spaces.rungs)
         except SpecError:
             return _NO_POINT
         digest = trained.program.digest

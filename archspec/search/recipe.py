@@ -19,7 +19,7 @@ SPEED_ONLY = frozenset({"compile", "eval_batch"})
 
 
 class Rung(Strict):
-    """Up to an epoch, training is cheaper: smaller images, fewer of them, or both."""
+    """Up to an epoch, training is cheaper: smaller images, fewer of them, a narrower network."""
 
     epochs: Annotated[int, Field(ge=1, le=100_000)]
     """The last epoch of the rung; the next begins where it ends, with the weights, the optimiser and the learning rate
@@ -31,6 +31,16 @@ class Rung(Strict):
 
     subset: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
     """Share of the training images; null: that of the recipe. A larger share holds the smaller one."""
+
+    width: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """Share of all numbers of channels, each rounded to what its layers can take; null: the whole network. The wider
+    network of the next epoch starts as the function that the narrower one was (arXiv 1511.05641), its optimiser
+    without memory."""
+
+    @property
+    def share_of_width(self) -> float:
+        """`width`, 1 where it is not said."""
+        return 1.0 if self.width is None else self.width
 
 
 class Recipe(Strict):
@@ -117,7 +127,13 @@ class Recipe(Strict):
     def fingerprint(self) -> dict[str, Any]:
         """What defines the computation, as plain JSON values: the identity of the recipe of a trial."""
         left_out = SPEED_ONLY if self.rungs else SPEED_ONLY | {"rungs"}
-        return {key: value for key, value in self.model_dump(mode="json").items() if key not in left_out}
+        found = {key: value for key, value in self.model_dump(mode="json").items() if key not in left_out}
+        if self.rungs:  # a width that is not said changes no recipe of before there were widths
+            found["rungs"] = [
+                {key: value for key, value in rung.items() if key != "width" or value is not None}
+                for rung in found["rungs"]
+            ]
+        return found
 
     def rung(self, epoch: int) -> Rung:
         """What the images of an epoch are, from 0: those of its rung, or of the data and the recipe above the last."""
@@ -147,6 +163,9 @@ class Recipe(Strict):
             raise ValueError(f"rungs rise and end before the last epoch ({self.epochs}); found {ends}")
         if any((rung.subset or 0.0) > self.subset for rung in self.rungs):
             raise ValueError(f"a rung has no more images than the recipe: subset is {self.subset}")
+        shares = [rung.share_of_width for rung in self.rungs]
+        if shares != sorted(shares):
+            raise ValueError(f"a rung is as wide as the one before, or wider; found {shares}")
         if self.min_lr > self.lr:
             raise ValueError(f"min_lr ({self.min_lr}) is above lr ({self.lr})")
         return self

@@ -8,8 +8,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from archspec.errors import SpecError, StudyError
 from archspec.schema.network import Input
+from archspec.search.cheaper import check_rungs, demanding
 from archspec.search.data.images import ImageData
-from archspec.search.sizes import check_sizes, rung_sizes
+from archspec.search.recipe import Rung
 from archspec.search.space import SearchSpace, feasible_share, load_space, nearest_to_feasible, point, sample
 from archspec.search.space.match import Matching
 from archspec.search.study import Study
@@ -23,8 +24,8 @@ class Spaces:
 
     written: SearchSpace
     trained: SearchSpace
-    sizes: tuple[int, ...] = ()
-    """Of images, in the rungs of the recipe: a network that has other parameters there is no point of the study."""
+    rungs: tuple[Rung, ...] = ()
+    """Those of another size or width: a network that cannot stand on them is no point of the study."""
 
 
 def spaces_of(study: Study, data: ImageData, checked: bool = True) -> Spaces:
@@ -41,32 +42,32 @@ def spaces_of(study: Study, data: ImageData, checked: bool = True) -> Spaces:
         # One budget for both: it holds at the size that the space writes, as its constraints do.
         matching = Matching(study.match, _counted_at(written))
         written, trained = replace(written, matching=matching), replace(trained, matching=matching)
-    found = Spaces(written, trained, rung_sizes(study.recipe))
+    found = Spaces(written, trained, demanding(study.recipe))
     if not checked:
         return found
     _refuse_if_empty(written, study.seed, "as it is written")
     _refuse_if_empty(replace(trained, constraints=()), study.seed, f"at {data.size[0]}x{data.size[1]} pixels")
-    _refuse_if_none_shrinks(found, study.seed)
+    _refuse_if_none_stands(found, study.seed)
     return found
 
 
-def _refuse_if_none_shrinks(spaces: Spaces, seed: int) -> None:
-    """Refuse rungs of a size at which no network of the space keeps its parameters."""
+def _refuse_if_none_stands(spaces: Spaces, seed: int) -> None:
+    """Refuse rungs of a size or a width at which no network of the space can be trained."""
     rng = random.Random(seed)
     reasons: list[str] = []
-    for _ in range(POINTS_LOOKED_AT if spaces.sizes else 0):
+    for _ in range(POINTS_LOOKED_AT if spaces.rungs else 0):
         try:
             found = point(spaces.trained, sample(spaces.trained, rng))
         except SpecError:
             continue
         try:
-            check_sizes(found.network, found.program, spaces.sizes)
+            check_rungs(found.network, found.program, spaces.rungs)
         except SpecError as error:
             reasons.append(str(error))
         else:
             return
     if reasons:
-        rule = f"no network of {spaces.trained.name!r} can be trained at the sizes of the rungs"
+        rule = f"no network of {spaces.trained.name!r} can be trained on the rungs of the recipe"
         raise StudyError(f"{rule}\n{reasons[0]}")
 
 

@@ -25,15 +25,16 @@ from archspec.compiler import build
 from archspec.errors import ArchspecError, SpecError, StoreError, StudyError
 from archspec.results.records import EpochRecord
 from archspec.schema.load import network_yaml
+from archspec.search.cheaper import check_rungs, demanding
 from archspec.search.data.config import DataConfig
 from archspec.search.data.images import ImageData
 from archspec.search.data.load import open_data
 from archspec.search.failure import TrainingFailed
+from archspec.search.growth import Growth
 from archspec.search.learning_curve import EpochResult
 from archspec.search.machine import environment
 from archspec.search.parts import alone, read_parts, write_part
 from archspec.search.recipe import Recipe
-from archspec.search.sizes import check_sizes, rung_sizes
 from archspec.search.space import Assignment, Point, SearchSpace, count, load_space, point, points, sample
 from archspec.search.space.spread import spread
 from archspec.search.table import Entry, Table, TableFacts, differing, read_table, write_table
@@ -144,7 +145,7 @@ def _feasible(written: SearchSpace, trained: SearchSpace, asked: Tabulation, rng
         try:
             cost = point(written, assignment).cost
             found = point(trained, assignment)
-            check_sizes(found.network, found.program, rung_sizes(asked.recipe))
+            check_rungs(found.network, found.program, demanding(asked.recipe))
         except SpecError:
             continue
         if not any(bound.violation(cost) > 0 for bound in written.constraints):
@@ -248,7 +249,7 @@ def _evaluated(asked: Tabulation, data: ImageData, each: Point, seed: int, check
     try:
         module = build(each.program, seed=seed, written=each.network)
         kept = {"checkpoint": checkpoint, "identity": each.program.digest, "device": asked.device}
-        train(module, data, asked.recipe, seed=seed, on_epoch=on_epoch, **kept)  # type: ignore[arg-type]
+        train(module, data, asked.recipe, seed=seed, growth=Growth(each.network), on_epoch=on_epoch, **kept)  # type: ignore[arg-type]
     except TrainingFailed as error:
         cause, message = error.cause, str(error)
     except (ArchspecError, MemoryError, RuntimeError, ValueError) as error:

@@ -16,6 +16,7 @@ from archspec.schema.load import network_from
 from archspec.schema.source import read_text
 from archspec.search.data.images import ImageData
 from archspec.search.failure import TrainingFailed
+from archspec.search.growth import Growth
 from archspec.search.job import Job, Outcome, Reports, Task
 from archspec.search.learning_curve import EpochResult, TrainResult
 from archspec.search.machine import chosen_device, environment
@@ -77,6 +78,7 @@ def _trained(job: Job, data: ImageData, progress: _Progress) -> TrainResult:
         data,
         Recipe.model_validate(dict(job.recipe)),
         seed=job.seed,
+        growth=Growth(network),
         checkpoint=Path(job.checkpoint),
         identity=job.digest,
         earlier=tuple(map(Path, job.earlier)),

@@ -24,9 +24,11 @@ from archspec.search.data.images import ImageArray, ImageData
 from archspec.search.data.selection import stratified
 from archspec.search.evaluation import chosen_device, evaluate, measure
 from archspec.search.failure import TrainingFailed
+from archspec.search.growth import Growth
 from archspec.search.learning_curve import EpochResult, TrainResult
-from archspec.search.optimisation import Optimisation, create_optimizer
+from archspec.search.optimisation import create_optimizer
 from archspec.search.recipe import Recipe
+from archspec.search.widths import Trained
 
 __all__ = [
     "EpochResult",
@@ -55,6 +57,7 @@ def train(
     recipe: Recipe,
     *,
     seed: int,
+    growth: Growth | None = None,
     device: str = "cpu",
     checkpoint: Path | None = None,
     identity: str = "",
@@ -72,6 +75,8 @@ def train(
         data: `data.train` is trained on, `data.val` is measured after every epoch.
         recipe: what happens in a step, and how many there are.
         seed: of the order of the images, the augmentation and the random draws inside the module; >= 0.
+        growth: the spec of the module, for rungs of a width: until the last of them ends, narrower networks are
+            trained and the module waits.
         device: `cpu`, `cuda`, `cuda:1`.
         checkpoint: written after every epoch; if it exists, the run continues from it. Never removed here.
         identity: what else tells runs apart, such as the hash of the spec; a checkpoint of another run is
@@ -89,7 +94,7 @@ def train(
         TrainingFailed: the loss is not finite, memory ran out, the checkpoint is of another run, or the
             recipe does not suit the device or the data; `cause` says which.
     """
-    run = _Run(module, data, recipe, seed, chosen_device(device, recipe), on_step, micro_batch)
+    run = _Run(module, growth, data, recipe, seed, chosen_device(device, recipe), on_step, micro_batch)
     saving = None
     if checkpoint is not None:
         saving = RunCheckpoint(checkpoint, module, recipe, seed, data.digest, identity, earlier, on_unsaved)
@@ -130,6 +135,7 @@ class _Run:
     def __init__(
         self,
         module: nn.Module,
+        growth: Growth | None,
         data: ImageData,
         recipe: Recipe,
         seed: int,
@@ -138,8 +144,8 @@ class _Run:
         micro_batch: int | None,
     ) -> None:
         self.epoch, self.step = 0, 0
-        self._module, self._data, self._recipe, self._seed = module, data, recipe, seed
-        self._device, self._on_step, self._micro_batch = device, on_step, micro_batch
+        self._data, self._recipe, self._seed = data, recipe, seed
+        self._device, self._on_step = device, on_step
         self._last_lr = recipe.lr
         shares = [recipe.rung(epoch).subset or 1.0 for epoch in range(recipe.epochs)]
         chosen = {share: _used_images(data, share) for share in set(shares)}
@@ -152,29 +158,32 @@ class _Run:
         if largest > data.size[0]:
             raise TrainingFailed(f"a rung has images of {largest} pixels, the data have {data.size[0]}", "error")
         self._maker = create_batch_maker(recipe, data.size[0], len(data.classes), data.mean, data.std, device)
+        self._trained = Trained(module, growth, recipe, seed, self._steps, device, micro_batch)
 
     def go(self, saved: RunCheckpoint | None, on_epoch: OnEpoch | None) -> TrainResult:
         """Train to the end of the recipe, or until `on_epoch` says otherwise."""
-        self._module.to(self._device)
-        self._optimisation = Optimisation(self._module, self._recipe, self._steps, self._device, self._micro_batch)
-        history = [] if saved is None else saved.restore(self._optimisation)
+        history, state = ([], {}) if saved is None else saved.read()
+        self._trained.stand_at(max(0, len(history) - 1))
+        if state:
+            self._trained.optimisation.restore(state)
         resumed, stopped = len(history), False
         for result in history:
             stopped = stopped or (on_epoch is not None and not on_epoch(result))
         while len(history) < self._recipe.epochs and not stopped:
+            self._trained.stand_at(len(history))
             history.append(self._one_epoch(len(history)))
             if saved is not None:
-                saved.save(history, self._optimisation)
+                saved.save(history, self._trained.optimisation)
             stopped = on_epoch is not None and not on_epoch(history[-1])
-        self._module.eval()
+        self._trained.module.eval()
         return TrainResult(tuple(history), stopped, resumed)
 
     def _one_epoch(self, epoch: int) -> EpochResult:
         start = time.perf_counter()
         with seeded(self._seed, epoch, self._device):
-            train_loss = self._trained(epoch)
+            train_loss = self._steps_of(epoch)
         maker = self._maker_at(epoch)
-        val_loss, accuracy = measure(self._optimisation.evaluated, self._data.val, self._recipe, maker)
+        val_loss, accuracy = measure(self._trained.optimisation.evaluated, self._data.val, self._recipe, maker)
         if not math.isfinite(val_loss):
             raise self._diverged(val_loss, "validation loss", self._steps[epoch])
         return EpochResult(
@@ -187,19 +196,20 @@ class _Run:
             images=self._steps[epoch] * self._recipe.batch,
         )
 
-    def _trained(self, epoch: int) -> float:
+    def _steps_of(self, epoch: int) -> float:
         """The steps of one epoch; the mean loss."""
         self.epoch, batch = epoch + 1, self._recipe.batch
         steps, before, maker = self._steps[epoch], sum(self._steps[:epoch]), self._maker_at(epoch)
         order = stream_seed(self._seed, epoch, _ORDER).permutation(self._images[epoch])
         losses: list[Tensor] = []
-        self._module.train()
+        self._trained.module.train()
+        optimisation = self._trained.optimisation
         for step in range(steps):
             self.step = step + 1
             images, labels = self._data.train.take(order[step * batch : self.step * batch], epoch)
             x, target = maker.training(images, labels, stream_seed(self._seed, epoch, _AUGMENT, step))
-            self._last_lr = self._optimisation.lr
-            losses.append(self._optimisation.step(x, target, before + self.step))
+            self._last_lr = optimisation.lr
+            losses.append(optimisation.step(x, target, before + self.step))
             if self._device.type == "cpu" or len(losses) % _WATCHED_STEPS == 0:
                 self._watch(losses)
             if self._on_step is not None:

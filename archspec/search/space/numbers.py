@@ -50,7 +50,7 @@ def with_depths(network: Network, parts: Sequence[Part], values: Sequence[int]) 
 
 def widths(network: Network, multiple: int) -> tuple[Part, ...]:
     """Each number of channels, with the smallest step that is a multiple of `multiple` and that its layers can take."""
-    values = sorted(dict.fromkeys(_channels(network)))
+    values = sorted(dict.fromkeys(channels(network)))
     return tuple(Part(value, _step(network, value, multiple)) for value in values)
 
 
@@ -68,7 +68,8 @@ def with_widths(network: Network, parts: Sequence[Part], values: Sequence[int]) 
     return network.model_copy(update=update)
 
 
-def _channels(network: Network) -> Iterator[int]:
+def channels(network: Network) -> Iterator[int]:
+    """Every number of channels that is written as a number, as often as it is."""
     for stage in network.stages:
         yield from stage.widths
     for _, steps in listed_steps(network):
@@ -134,7 +135,7 @@ def _kept(model: Any, update: dict[str, Any]) -> Any:
 
 def _step(network: Network, value: int, multiple: int) -> int:
     """The smallest step: two neighbouring multiples of it are legal, so what they must be divided by divides it."""
-    others = [Part(each, 1) for each in dict.fromkeys(_channels(network))]
+    others = [Part(each, 1) for each in dict.fromkeys(channels(network))]
     if not _is_legal(network, others, value, 2 * value):
         return 0  # twice a width has all divisors that it has: something else hangs on this number
     divisors = (number for number in range(1, value + 1) if value % number == 0)

@@ -1,0 +1,123 @@
+"""Two programs of the same ops go in, one with more channels; which channels its parameters copy comes out. No torch.
+
+Net2WiderNet (arXiv 1511.05641): every channel of the wider network is a copy of one of the narrower. What sums over
+channels then shares the weight of a channel among its copies, so that y stays what it was. Where numbers of copies
+differ, or groups are cut elsewhere, a layer norm or a grouped layer sees more of one channel than of another, and y is
+only near to what it was.
+"""
+
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import cast
+
+import numpy as np
+
+from archspec import ir
+from archspec.errors import Problem, SpecError
+from archspec.widening.connections import connection
+from archspec.widening.copying import Axis, Copies, Origin, even, kept, part_of
+
+Origins = Origin | tuple[Origin, ...]
+"""Of a map, or of several that a network holds at once."""
+
+
+def copies(narrow: ir.Program, wide: ir.Program) -> dict[str, Copies]:
+    """How each parameter of the wider program is copied from the one of that name in the narrower.
+
+    Raises SpecError where the wider program has other ops, or fewer of anything.
+    """
+    walk = _Walk()
+    walk.ops(narrow.ops, wide.ops, even(narrow.image.channels, wide.image.channels))
+    rows, wider = ir.parameter_table(narrow), ir.parameter_table(wide)
+    for name, row in rows.items():
+        shape = wider[name].shape if name in wider else ()
+        if len(shape) != len(row.shape) or any(w < n for n, w in zip(row.shape, shape, strict=True)):
+            raise _not_wider(f"{name} has shape {shape}, and {row.shape} in the narrower network")
+    return {name: walk.found[name] for name in rows}
+
+
+@dataclass
+class _Walk:
+    """Follows the channels of both networks from the image to the logits."""
+
+    found: dict[str, Copies] = field(default_factory=dict)
+
+    def ops(self, narrow: tuple[ir.Op, ...], wide: tuple[ir.Op, ...], origin: Origins) -> Origins:
+        if [(type(op), op.path) for op in narrow] != [(type(op), op.path) for op in wide]:
+            raise _not_wider(" ".join(op.path for op in wide))
+        for place, (first, second) in enumerate(zip(narrow, wide, strict=True)):
+            origin = self.op(first, second, origin, (_groups(narrow[place + 1 :]), _groups(wide[place + 1 :])))
+        return origin
+
+    def op(self, narrow: ir.Op, wide: ir.Op, origin: Origins, groups: tuple[int, int]) -> Origins:
+        """What the channels of the outgoing map are copies of."""
+        if isinstance(narrow, ir.Branches) and isinstance(wide, ir.Branches):
+            return self._branches(narrow, wide, origin)
+        if isinstance(narrow, ir.Residual) and isinstance(wide, ir.Residual):
+            self.ops(narrow.ops, wide.ops, origin)
+            return origin
+        here = cast(Origin, origin)  # every other op takes one map
+        if isinstance(narrow, ir.Connect) and isinstance(wide, ir.Connect):
+            target, rows = connection(narrow, wide, here, groups)
+            self.found |= {f"{wide.path}.{name}": axes for name, axes in rows.items()}
+            return target
+        for row in narrow.parameters:  # of norms, scales and tokens: the channels are the last axis
+            axes = (*map(kept, row.shape[:-1]), Axis(here, row.shape[-1]))
+            self.found[f"{wide.path}.{row.name}"] = (axes,)
+        if isinstance(narrow, ir.Gather):
+            return _repeated(here, narrow.source.channels, narrow.size**2)
+        if isinstance(wide, ir.Shuffle):
+            return _shuffled(here, narrow.source.channels, wide.groups)
+        return here
+
+    def _branches(self, narrow: ir.Branches, wide: ir.Branches, origin: Origins) -> Origins:
+        results = []
+        for first, second in zip(narrow.branches, wide.branches, strict=True):
+            results.append(self.ops(first.ops, second.ops, _fed(first.feed, second.feed, origin)))
+        if wide.join == "streams":
+            return tuple(cast(Origin, result) for result in results)
+        if wide.join == "tokens":
+            return results[-1]
+        if wide.join != "concat":
+            return results[0]
+        sizes = [cast(ir.Feature, branch.target).channels for branch in narrow.branches]
+        starts = accumulate(sizes, initial=0)
+        parts = [cast(Origin, result) + start for start, result in zip(starts, results, strict=False)]
+        return np.concatenate(parts)
+
+
+def _groups(following: tuple[ir.Op, ...]) -> int:
+    """Into how many groups the next op that does cuts its channels, before they are mixed: 1 for none."""
+    for op in following:
+        if isinstance(op, ir.Connect):
+            if op.channels != "separate":
+                return op.channel_groups
+            return op.kernels if op.share_channels == "groups" else 1
+        if isinstance(op, ir.Branches):
+            return len(op.branches) if all(isinstance(branch.feed, ir.Channels) for branch in op.branches) else 1
+        if isinstance(op, ir.Residual):
+            return 1
+    return 1
+
+
+def _fed(narrow: ir.Feed, wide: ir.Feed, origin: Origins) -> Origins:
+    if isinstance(narrow, ir.Channels) and isinstance(wide, ir.Channels):
+        part = cast(Origin, origin)[wide.start : wide.stop]
+        return part_of(part, narrow.start, narrow.stop - narrow.start, wide.stop - wide.start)
+    return origin[wide.index] if isinstance(wide, ir.Stream) and isinstance(origin, tuple) else origin
+
+
+def _repeated(origin: Origin, channels: int, times: int) -> Origin:
+    return np.concatenate([origin + place * channels for place in range(times)])
+
+
+def _shuffled(origin: Origin, channels: int, groups: int) -> Origin:
+    """Channel g * (C / groups) + c goes to c * groups + g, in both networks."""
+    taken = np.arange(len(origin)).reshape(groups, -1).T.reshape(-1)
+    gone_to = np.argsort(np.arange(channels).reshape(groups, -1).T.reshape(-1))
+    return gone_to[origin[taken]]
+
+
+def _not_wider(found: str) -> SpecError:
+    rule = "a wider network has the ops of the narrower one, and at least as many channels everywhere"
+    return SpecError([Problem(rule, found)])

@@ -4,6 +4,8 @@ import copy
 import io
 import math
 import pickle
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 
@@ -159,6 +161,26 @@ def test_torch_compile_takes_the_whole_network(name: str) -> None:
         gradients.append([parameter.grad.clone() for parameter in module.parameters()])
     largest = max(gradient.abs().max() for gradient in gradients[0])
     assert all((a - b).abs().max() <= 1e-4 * largest for a, b in zip(*gradients, strict=True))
+
+
+def test_a_network_that_is_compiled_by_torch_serves_another_size_too() -> None:
+    module = archspec.compile("dw_conv_nano", seed=0).eval()
+    larger = images(module).repeat(1, 1, 2, 1)
+    torch._dynamo.reset()
+    compiled = torch.compile(module, backend="aot_eager")
+    with torch.no_grad():
+        compiled(images(module))
+        found = compiled(larger)
+        assert torch.allclose(found, archspec.compile("dw_conv_nano", seed=0).eval()(larger), rtol=1e-4, atol=1e-5)
+
+
+def test_what_only_torch_compile_needs_is_not_imported() -> None:
+    code = (
+        "import sys, torch, archspec; m = archspec.compile('dw_conv_nano', seed=0).eval();"
+        "m(torch.zeros(1, 3, 48, 32)); sys.exit('torch._dynamo' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
 
 
 def test_functional_call_swaps_parameters() -> None:

@@ -5,6 +5,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 
 from archspec import ir
 from archspec.errors import Problem, SpecError
@@ -48,10 +49,10 @@ class Network(nn.Module):
         if image.ndim != 4 or image.shape[1] != wanted.channels:
             raise _wrong_image(self.program, tuple(image.shape))
         if image.shape[2:] != self.size:
-            self.run_at(image.shape[2], image.shape[3])
+            serve = _run_at_uncompiled if torch.compiler.is_compiling() else Network.run_at
+            serve(self, image.shape[2], image.shape[3])
         return image.permute(0, 2, 3, 1)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def run_at(self, height: int, width: int) -> None:
         """Serve images of this size from now on, with the same parameters; `forward` asks for it by itself.
 
@@ -89,6 +90,10 @@ class Network(nn.Module):
             for name, row in ir.parameter_table(self.program).items():
                 if name in tensors:  # a backbone has no head
                     fill(tensors[name], row.init, generator)
+
+
+_run_at_uncompiled = _disable_dynamo(Network.run_at)
+"""As `torch.compiler.disable` gives it, but without two seconds of imports for everybody who compiles nothing."""
 
 
 def _takes_new(earlier: tuple[ir.Op, ...], op: ir.Op) -> bool:

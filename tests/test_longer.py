@@ -43,6 +43,17 @@ def test_a_promoted_trial_is_its_spec_trained_longer(tmp_path: Path) -> None:
     assert accuracy == found["accuracy"]
 
 
+def test_trials_that_begin_narrow_and_small_end_as_what_they_are(tmp_path: Path) -> None:
+    study = write_study(tmp_path, "budget.trials=2", "recipe.rungs=[{epochs: 2, width: 0.5, size: 8}]")
+    search(study, Recorder())
+    assert [(record.cause, len(record.curve)) for record in trials_of(study)] == [("ok", 3)] * 2
+    network, recipe, folder = promoted(study, 1, epochs=4, output=None)
+    found = train_longer(network, study.data, recipe, study.seed, folder, "cpu", quiet)
+    module = archspec.compile(folder / "spec.yaml", seed=9)
+    load_weights(module, folder / "weights.safetensors", found["digest"])
+    assert evaluate(module, open_data(study.data).val, recipe)[1] == found["accuracy"]
+
+
 def test_a_trial_that_is_not_there_is_told(tmp_path: Path) -> None:
     study = write_study(tmp_path, "budget.trials=1", "recipe.epochs=1")
     search(study, Recorder())

@@ -123,6 +123,12 @@ def test_points_are_trained_and_the_table_says_where_it_comes_from(tmp_path: Pat
     assert not asked.parts.exists()
 
 
+def test_points_of_a_table_may_begin_narrow(tmp_path: Path) -> None:
+    recipe = Recipe.model_validate({"epochs": 2, "batch": 16, "rungs": [{"epochs": 1, "width": 0.5}]})
+    table = read_table(tabulate(small(tmp_path, recipe=recipe))[0])
+    assert {(entry.cause, entry.message) for entry in table.entries} == {("ok", "")}
+
+
 def test_a_table_that_was_cut_short_goes_on_and_equals_one_that_was_not(tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     whole.mkdir()

@@ -6,20 +6,17 @@ Kernels are heads of attention or groups of sharing; `narrow` and `wide` are the
 from collections.abc import Iterator
 from math import prod
 
+import numpy as np
+
 from archspec.ir import Attention, Connect, Outlook, Predicted, Reduced, Static
 from archspec.widening.copying import Axes, Axis, Copies, Origin, by_groups, even, kept, of_groups
 
 Row = tuple[str, Copies]
 
 
-def connection(
-    narrow: Connect, wide: Connect, origin: Origin, groups: tuple[int, int]
-) -> tuple[Origin, dict[str, Copies]]:
-    """What the outgoing channels copy, and how each parameter does, by its name in the layer.
-
-    `groups`: into how many groups the next layer that does cuts the outgoing channels of both networks.
-    """
-    target = _target(narrow, wide, origin, groups)
+def connection(narrow: Connect, wide: Connect, origin: Origin, wish: Origin) -> tuple[Origin, dict[str, Copies]]:
+    """What the outgoing channels copy (as in `wish`, if any will do), and how each parameter does, by its name."""
+    target = _target(narrow, wide, origin, wish)
     rows = dict(_rows(narrow, wide, origin, target))
     if wide.bias == "channels":
         rows["bias"] = ((Axis(target, narrow.target.channels),),)
@@ -28,16 +25,16 @@ def connection(
     return target, rows
 
 
-def _target(narrow: Connect, wide: Connect, origin: Origin, groups: tuple[int, int]) -> Origin:
+def _target(narrow: Connect, wide: Connect, origin: Origin, wish: Origin) -> Origin:
     weights, n, w = wide.weights, narrow.target.channels, wide.target.channels
     if isinstance(weights, Attention) and weights.output:
-        return even(n, w)
+        return wish
     if isinstance(weights, Attention | Outlook):
         return by_groups(n, w, narrow.kernels, wide.kernels) if weights.value else origin
     if wide.channels == "separate":
         return origin
     own = narrow.channel_groups, wide.channel_groups
-    return by_groups(n, w, *(groups if own == (1, 1) else own))
+    return wish if own == (1, 1) else by_groups(n, w, *own)
 
 
 def _rows(narrow: Connect, wide: Connect, origin: Origin, target: Origin) -> Iterator[Row]:
@@ -45,7 +42,7 @@ def _rows(narrow: Connect, wide: Connect, origin: Origin, target: Origin) -> Ite
     if isinstance(wide.weights, Static):
         yield "weight", ((*_channels(narrow, wide, origin, target), *map(kept, wide.position_shape)),)
     elif isinstance(wide.weights, Attention):
-        yield from _attention(narrow, wide, wide.weights, origin)
+        yield from _attention(narrow, wide, wide.weights, origin, target)
     elif isinstance(wide.weights, Outlook):
         yield from _outlook(narrow, wide, wide.weights, origin)
     elif isinstance(weights[0], Predicted) and isinstance(weights[1], Predicted):
@@ -59,6 +56,8 @@ def _channels(narrow: Connect, wide: Connect, origin: Origin, target: Origin) ->
     if wide.channels == "separate":
         if not wide.channel_shape:
             return ()
+        if not narrow.channel_shape:  # its one group is the normal form of all channels sharing
+            return (Axis(np.zeros(wide.kernels, dtype=np.intp), 1),)
         return (Axis(of_groups(origin, narrow.source.channels, narrow.kernels, wide.kernels), narrow.kernels),)
     (rows, columns), (more_rows, more_columns) = narrow.channel_shape, wide.channel_shape
     outgoing = even(rows, more_rows) if wide.share_channels == "all" else target
@@ -66,7 +65,7 @@ def _channels(narrow: Connect, wide: Connect, origin: Origin, target: Origin) ->
     return Axis(outgoing, rows), Axis(incoming, columns, summed=True)
 
 
-def _attention(narrow: Connect, wide: Connect, weights: Attention, origin: Origin) -> Iterator[Row]:
+def _attention(narrow: Connect, wide: Connect, weights: Attention, origin: Origin, target: Origin) -> Iterator[Row]:
     n, w = narrow.source.channels, wide.source.channels
     read, heads = Axis(origin, n, summed=True), Axis(even(narrow.kernels, wide.kernels), narrow.kernels)
     size, larger = n // narrow.kernels, w // wide.kernels
@@ -87,8 +86,8 @@ def _attention(narrow: Connect, wide: Connect, weights: Attention, origin: Origi
         axes = {"shared": (), "separate": (Axis(origin, n),), "full": (Axis(origin, n), read)}
         yield "pre_convolution.weight", ((*axes[weights.pre_convolution.channels], *taps),)
     inside = by_groups(n, w, narrow.kernels, wide.kernels)
-    yield "output.weight", ((Axis(even(n, w), n), Axis(inside if weights.value else origin, n, summed=True)),)
-    yield "output.bias", ((Axis(even(n, w), n),),)
+    yield "output.weight", ((Axis(target, n), Axis(inside if weights.value else origin, n, summed=True)),)
+    yield "output.bias", ((Axis(target, n),),)
 
 
 def _outlook(narrow: Connect, wide: Connect, weights: Outlook, origin: Origin) -> Iterator[Row]:

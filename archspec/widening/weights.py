@@ -30,7 +30,8 @@ def widened(tensors: Mapping[str, Tensor], narrow: Program, wide: Program, seed:
     shapes = {name: row.shape for name, row in parameter_table(wide).items()}
     found = {}
     for name, parts in copies(narrow, wide).items():
-        held = tensors[name].detach().cpu().chunk(len(parts))
+        value = tensors[name].detach().cpu()
+        held = value.chunk(len(parts)) if len(parts) > 1 else (value,)  # one weight for everything has no axis
         flat = [_part(each, axes, generator).reshape(-1) for each, axes in zip(held, parts, strict=True)]
         found[name] = torch.cat(flat).reshape(shapes[name])
     return found

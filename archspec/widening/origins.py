@@ -3,7 +3,7 @@
 Net2WiderNet (arXiv 1511.05641): every channel of the wider network is a copy of one of the narrower. What sums over
 channels then shares the weight of a channel among its copies, so that y stays what it was: exactly, where each channel
 of a map has as many copies as the others. Where not, a layer norm sees more of one than of another, or a group ends
-inside a group, and only a part of the function is kept.
+inside a group (after a shuffle too), and only a part of the function is kept.
 """
 
 from dataclasses import dataclass, field

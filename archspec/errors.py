@@ -9,7 +9,7 @@ ArchspecError
 ├── StoreError       the database of results cannot be opened, or is of another version
 ├── StudyError       a study cannot be started, resumed or reported
 ├── DrawingError     a picture cannot be drawn (an image unreadable, no browser for PNG)
-└── DenseError       a network for detection or segmentation cannot be made (a library is missing)
+└── DenseError       a network for detection or segmentation cannot be made or trained so
 """
 
 import difflib

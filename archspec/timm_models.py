@@ -1,4 +1,4 @@
-"""A name and timm's options go in; a network that behaves as a model of timm comes out.
+"""A plan goes in; a network that behaves as a model of timm comes out.
 
 Its parameters have the names of archspec's checkpoints, so one checkpoint serves `archspec.compile` and timm.
 
@@ -7,26 +7,22 @@ B images, N positions with class tokens, C channels, H x W positions.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from timm.layers.format import Format
-from timm.models import build_model_with_cfg
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from archspec import ir
-from archspec.compiler import build, planned_at
+from archspec.compiler import planned_at
 from archspec.features.backbone import feature_rows, intermediate_maps, keep_parts, parts
 from archspec.features.maps import feature_maps, taken
 from archspec.kernels import steps
 from archspec.lower import Plan
 from archspec.module import Layer, Network, fill, load_kernel
-from archspec.resolve import resolve
 from archspec.schema import network as schema
-from archspec.schema.load import load
-from archspec.timm_names import PREFIX
 from archspec.timm_options import POOLS, adapted
 
 
@@ -53,6 +49,7 @@ class TimmNetwork(Network):
         self.drop_rate = drop_rate
         self.global_pool = POOLS.get(written.head.pool)
         self.grad_checkpointing = False
+        self.pruned = False
         self.maps = feature_maps(plan.program)
         self.feature_info: list[dict[str, Any]] = feature_rows(self.maps)
         before_pool = features_of(plan.program)
@@ -61,7 +58,7 @@ class TimmNetwork(Network):
 
     @property
     def classifies_in_steps(self) -> bool:
-        return not self.written.head.classifier
+        return not self.written.head.classifier and not self.pruned
 
     def run_at(self, height: int, width: int) -> None:
         super().run_at(height, width)
@@ -81,25 +78,33 @@ class TimmNetwork(Network):
         if not self.classifies_in_steps:
             for name in ("steps", "norm"):
                 x = head[name](x) if name in head else x
-        y: Tensor = x
-        return y.squeeze(1) if self.output_fmt == "NLC" else y
+        return self._as_told(x)
+
+    def _as_told(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) in the layout that `output_fmt` says."""
+        return x.squeeze(1) if self.output_fmt == "NLC" else x
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """(B, H, W, C) or (B, N, C) -> (B, classes), or (B, C) before the classifier."""
+        """(B, H, W, C) or (B, N, C) -> (B, classes), or (B, C) before the classifier.
+
+        Without pooling (`global_pool=""`) every position is classified: (B, H, W, classes) or (B, N, classes).
+        """
         y = x.unsqueeze(1) if x.ndim == 3 else x
         classifier = self.get_classifier()
-        if self.classifies_in_steps:
-            return self._pooled(y) if pre_logits or isinstance(classifier, nn.Identity) else classifier(y).flatten(1)
+        if self.classifies_in_steps and not pre_logits and self.num_classes:
+            return classifier(y).flatten(1)  # type: ignore[no-any-return]
         pooled = self._pooled(y)
-        if pre_logits or self.global_pool == "":
+        if pre_logits:
             return pooled
+        if self.global_pool == "":
+            return self._as_told(classifier(F.dropout(y, self.drop_rate, self.training)))
         pooled = F.dropout(pooled, self.drop_rate, self.training)
         return classifier(pooled[:, None, None]).flatten(1)  # type: ignore[no-any-return]
 
     def _pooled(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, C), and unchanged when pooling is off."""
         if self.global_pool == "":
-            return x.squeeze(1) if self.output_fmt == "NLC" else x
+            return self._as_told(x)
         tokens = features_of(self.program).class_tokens
         kind = {ours: name for name, ours in POOLS.items()}.get(self.global_pool or "")
         if kind is None:
@@ -119,31 +124,42 @@ class TimmNetwork(Network):
     ) -> Any:
         """The stage maps at these indices, (B, C, H, W), and what `forward_features` gives unless only they are wanted.
 
+        With `stop_early` nothing runs after the last of them; in place of `forward_features` is then what that part
+        gives, without the norm of the head.
+
         Raises:
             ValueError: another layout than NCHW, or the norm of the head, which belongs to its last map only.
         """
         if Format(output_fmt) is not Format.NCHW or norm:
             raise ValueError("forward_intermediates gives NCHW maps without the norm of the head")
         wanted = taken(self.maps, tuple(indices) if isinstance(indices, list) else indices)
+        end = [path for path, _ in parts(self)][-1]
+        until = self.maps[max(wanted)].after if stop_early else end
         last: list[Any] = []
 
         def run(part: nn.Module, given: Any) -> Any:
             last[:] = [self._run(part, given)]
             return last[0]
 
-        found = intermediate_maps(self, self.as_map(x), run)
+        found = intermediate_maps(self, self.as_map(x), run, until)
         chosen = [found[index] for index in wanted]
-        return chosen if intermediates_only else (self._before_pool(last[0]), chosen)
+        if intermediates_only:
+            return chosen
+        return self._before_pool(last[0]) if until == end else self._as_told(last[0]), chosen
 
     def prune_intermediate_layers(
         self, indices: int | list[int] | tuple[int, ...] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
-        """Delete what runs after the maps at these indices, and the head; gives the indices, counted from the front."""
+        """Delete what runs after the maps at these indices, and the head; gives the indices, counted from the front.
+
+        Without the norm of the head too, a new classifier (`reset_classifier`) is one matrix on the last map.
+        """
         wanted = taken(self.maps, tuple(indices) if isinstance(indices, list) else indices)
         keep_parts(self, [self.maps[index].after for index in wanted])
         if prune_norm and prune_head:
-            self.head = nn.Module()
+            self.head, self.pruned = nn.Module(), True
             self.num_classes = 0
+            self.num_features = self.head_hidden_size = self.maps[max(wanted)].shape.channels
         elif prune_head:
             self.reset_classifier(0)
         return list(wanted)
@@ -166,6 +182,10 @@ class TimmNetwork(Network):
         like = next(self.parameters())
         self.written, self.num_classes = written, num_classes
         self.global_pool = self.global_pool if global_pool is None else global_pool
+        if self.pruned:
+            own = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+            self.head.classifier = own.to(like).train(self.training)
+            return
         self.plan_at = partial(planned_at, written)
         self.program, self.served = plan.program, {self.size: (plan.program, plan.kernels())}
         fresh = _head(plan, like, self.training) if num_classes else nn.Identity()
@@ -226,52 +246,3 @@ def _head(plan: Plan, like: Tensor, training: bool) -> nn.Module:
             if layer.op.path in kernels:
                 layer.kernel = load_kernel(kernels[layer.op.path])
     return head.to(like.dtype).train(training)
-
-
-def network(
-    name: str,
-    num_classes: int | None = None,
-    in_chans: int | None = None,
-    img_size: int | tuple[int, int] | None = None,
-    global_pool: str | None = None,
-    drop_rate: float = 0.0,
-    drop_path_rate: float | None = None,
-    device: torch.device | str | None = None,
-    dtype: torch.dtype | None = None,
-) -> TimmNetwork:
-    """A named network with timm's options."""
-    written = adapted(load(name), num_classes, in_chans, img_size, global_pool, drop_path_rate)
-    kind = partial(TimmNetwork, written=written, drop_rate=drop_rate)
-    made = cast(TimmNetwork, build(resolve(written), None, device, written, kind=kind))
-    if num_classes == 0 or global_pool == "":
-        made.reset_classifier(made.num_classes if num_classes is None else num_classes, global_pool)
-    return made.to(dtype=dtype) if dtype is not None else made
-
-
-def create(name: str, pretrained: bool = False, **options: Any) -> nn.Module:
-    """What `timm.create_model("archspec/NAME")` calls."""
-    program = resolve(load(name))
-    overlay = {**described(program), **(options.pop("pretrained_cfg_overlay", None) or {})}
-    made: nn.Module = build_model_with_cfg(
-        partial(network, name),
-        PREFIX + name,
-        pretrained,
-        pretrained_cfg_overlay=overlay,
-        feature_cfg={"out_indices": tuple(range(len(feature_maps(program)))), "feature_cls": "getter"},
-        **options,
-    )
-    return made
-
-
-def described(program: ir.Program) -> dict[str, Any]:
-    """What timm's configuration says of a network: the map that is pooled, its first convolution, its classifier."""
-    pooled = features_of(program)
-    first = program.ops[0]
-    shapes = {row.name: row.shape for row in first.parameters}
-    head = [op for op in ir.walk(program.ops) if op.path.startswith("head.") and isinstance(op, ir.Connect)]
-    classifiers = tuple(op.path for op in head if op.target.channels == program.classes)
-    return {
-        "pool_size": (pooled.height, pooled.width),
-        "first_conv": first.path if len(shapes.get("weight", ())) == 4 else (),
-        "classifier": classifiers[0] if len(classifiers) == 1 else classifiers,
-    }

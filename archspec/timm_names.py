@@ -76,7 +76,7 @@ def _entry_point(name: str) -> Callable[..., Any]:
     """timm calls it with what `timm.create_model` was given."""
 
     def create(pretrained: bool = False, **options: Any) -> Any:
-        from archspec.timm_models import create as create_network
+        from archspec.timm_factory import create as create_network
 
         return create_network(name, pretrained, **options)
 

@@ -52,6 +52,13 @@ def test_help_imports_nothing_heavy() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0
 
 
+def test_a_file_that_cannot_be_written_is_no_traceback() -> None:
+    found = run("resize", "swin_nano", "--size", "48", "-o", "/proc/none/larger.yaml")
+    assert found.returncode == 1
+    assert found.stderr.startswith("archspec: /proc/none")
+    assert "Traceback" not in found.stderr
+
+
 def test_list_is_every_named_network() -> None:
     found = json.loads(run("list", "--json").stdout)
     assert [row["name"] for row in found] == list(archspec.names())

@@ -16,6 +16,7 @@ from archspec.dense.backbone import Backbone
 from archspec.dense.boxes import HeadSize
 from archspec.dense.costs import SIZES, backbone_macs, dense_cost
 from archspec.dense.rows import ROWS, Row
+from archspec.errors import DenseError
 
 SIDE = 32
 
@@ -170,6 +171,50 @@ def test_seeds() -> None:
     states = [model.state_dict() for model in (one, same, other)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert not torch.equal(states[0]["decode_head.classifier.weight"], states[2]["decode_head.classifier.weight"])
+
+
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        ({"norm": "bach"}, "norm is one of layer, batch, none; found 'bach'"),
+        ({"multiple": 0}, "multiples of 1 or more; found 0"),
+        ({"drop_path": 1.0}, "drop_path is a rate .* found 1.0"),
+        ({"classes": 0}, "at least 1 class; found 0"),
+    ],
+)
+def test_options_that_there_are_not(options: dict[str, Any], rule: str) -> None:
+    for make in (dense.upernet, dense.cascade_mask_rcnn):
+        with pytest.raises(DenseError, match=rule):
+            make("swin_nano", **options, device="meta")
+
+
+def test_inputs_that_are_none() -> None:
+    with pytest.raises(DenseError, match="one of upernet, cascade_mask_rcnn; found 'fpn'"):
+        dense_cost("swin_nano", "fpn")
+    segments = dense.upernet("swin_nano", classes=3, width=16).train()
+    with pytest.raises(DenseError, match="two images or more"):
+        segments(torch.zeros(1, 3, SIDE, SIDE), torch.zeros(1, SIDE, SIDE, dtype=torch.long))
+    detects = dense.cascade_mask_rcnn("swin_nano", classes=3, min_size=SIDE, max_size=SIDE).train()
+    images = [torch.rand(3, SIDE, SIDE)]
+    right = {
+        "boxes": torch.tensor([[4.0, 6.0, 18.0, 28.0]]),
+        "labels": torch.tensor([1]),
+        "masks": torch.zeros(1, SIDE, SIDE),
+    }
+    with pytest.raises(DenseError, match=r"tensors \(3, H, W\)"):
+        detects([torch.rand(1, SIDE, SIDE)], [right])
+    for wrong, rule in (
+        ({"labels": torch.tensor([0])}, "from 1 to 3"),
+        ({"labels": torch.tensor([4])}, "from 1 to 3"),
+        ({"labels": torch.tensor([1, 2])}, "a label and a mask for each box"),
+    ):
+        with pytest.raises(DenseError, match=rule):
+            detects(images, [{**right, **wrong}])
+    del right["masks"]
+    with pytest.raises(DenseError, match="has boxes, labels and masks"):
+        detects(images, [right])
+    with pytest.raises(DenseError, match="targets for each image"):
+        detects(images, [])
 
 
 def test_backbones_are_of_what_is_written() -> None:

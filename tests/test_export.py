@@ -1,13 +1,15 @@
 """Ten networks, three of them random points of the space, out of archspec in every format: same outputs, same names."""
 
+import ast
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 import archspec
@@ -54,6 +56,8 @@ def shallow(name: str) -> Network:
 
 
 TEN = (*NAMED, *DRAWN)
+# A class token, and logits from the centre, are as many as the batch.
+OF_ANY_BATCH = ("deit_small", "weight_static_and_dynamic")
 
 LOADER = """
 import importlib.util, pathlib, sys
@@ -87,8 +91,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         found[name] = export(network, Format.python, folder / f"{name}.py", seed=4).file
         compiled = archspec.compile(network, seed=4).eval()
         images = torch.randn(3, 3, *network.input.height_width, generator=torch.Generator().manual_seed(1))
-        from safetensors.torch import save_file
-
         with torch.no_grad():
             save_file({"images": images, "logits": compiled(images)}, folder / "expected.safetensors")
     return found
@@ -122,6 +124,70 @@ def test_a_stand_alone_file_holds_only_what_its_network_needs(files: dict[str, P
     assert len(swin.splitlines()) < 400
 
 
+# Residuals with and without drop path, a predictor with its norm and one without, gates, groups, joins, class tokens.
+VARIED = (
+    "swin_tiny",
+    "rednet_50",
+    "efficientnet_b0",
+    "res2net_50",
+    "shufflenet_v2",
+    "hrnet_w18",
+    "volo_d1",
+    "deit_small",
+)
+
+
+def calls_in(tree: ast.Module) -> dict[str, set[str | int]]:
+    """Of each class, the names and places of arguments that some call of it or of a kind of it gives."""
+    given: dict[str, set[str | int]] = {}
+    kinds = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    own = [(ast.unparse(kind.bases[0]), call) for kind in kinds if kind.bases for call in ast.walk(kind)]
+    every = [
+        (name, call) for name, call in own if isinstance(call, ast.Call) and "super().__init__" in ast.unparse(call)
+    ]
+    every += [(ast.unparse(call.func), call) for call in ast.walk(tree) if isinstance(call, ast.Call)]
+    for name, call in every:
+        assert isinstance(call, ast.Call)
+        words = given.setdefault(name, set())
+        words.update((keyword.arg or "" for keyword in call.keywords), range(len(call.args)))
+    return given
+
+
+def dead_options(source: str) -> list[str]:
+    """Arguments that nothing reads, and those that may be left out and always are."""
+    tree = ast.parse(source)
+    given = calls_in(tree)
+    dead = []
+    for kind in (node for node in tree.body if isinstance(node, ast.ClassDef)):
+        words = given.get(kind.name, set())
+        for field in (node for node in kind.body if isinstance(node, ast.AnnAssign) and node.value):
+            name = ast.unparse(field.target)  # how a window slides is one thing, though its stride may be 1 throughout
+            dead += [f"{kind.name}.{name}"] if name not in (*words, "stride", "dilation") else []
+        for made in (node for node in kind.body if isinstance(node, ast.FunctionDef)):
+            read = {node.id for node in ast.walk(made) if isinstance(node, ast.Name)}
+            places, more = made.args.args[1:], made.args.kwonlyargs
+            dead += [
+                f"{kind.name}.{made.name} does not read {each.arg}" for each in (*places, *more) if each.arg not in read
+            ]
+            optional = [*places[len(places) - len(made.args.defaults) :], *more] if made.name == "__init__" else []
+            for each in optional:
+                at = places.index(each) if each in places else ""
+                must = each in more and made.args.kw_defaults[more.index(each)] is None
+                dead += [f"{kind.name}({each.arg})"] if not must and not {each.arg, at} & words else []
+    return dead
+
+
+@pytest.mark.parametrize("name", [*TEN, *VARIED])
+def test_a_stand_alone_file_has_no_dead_options(name: str) -> None:
+    assert dead_options(stand_alone(network_of(name)).source) == []
+
+
+def test_a_network_may_be_called_none() -> None:
+    made = stand_alone(network_of("swin_nano").model_copy(update={"name": "none"}))
+    assert made.name == "NoneNetwork"
+    assert plain_module(made).eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 20)
+
+
 def test_blocks_that_repeat_are_one_class_in_a_loop() -> None:
     made = stand_alone(load("swin_tiny")).source
     assert made.count("class PlainBlock") == 1
@@ -129,14 +195,14 @@ def test_blocks_that_repeat_are_one_class_in_a_loop() -> None:
     assert "for i in range(4, 10, 2)" in made
 
 
-@pytest.mark.parametrize("name", TEN)
+@pytest.mark.parametrize("name", [*TEN, *OF_ANY_BATCH])
 def test_torch_export_is_read_again_without_our_kernels(name: str, tmp_path: Path) -> None:
     done = export(shallow(name), Format.torch_export, tmp_path / f"{name}.pt2", seed=4)
     assert done.difference <= LARGEST_DIFFERENCE
     assert "archspec" not in str(torch.export.load(done.file).graph)
 
 
-@pytest.mark.parametrize("name", TEN)
+@pytest.mark.parametrize("name", [*TEN, *OF_ANY_BATCH])
 def test_onnx_runs_in_onnxruntime(name: str, tmp_path: Path) -> None:
     import onnx
 
@@ -173,6 +239,35 @@ def test_a_file_with_other_outputs_does_not_appear(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(formats, "stand_alone", wrong)
     with pytest.raises(ExportError, match="other outputs"):
         export(load("swin_nano"), Format.python, tmp_path / "wrong.py")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_no_seed_gives_are_not_written_over(files: dict[str, Path], tmp_path: Path) -> None:
+    file = tmp_path / "swin_nano.py"
+    for seed in (0, 1):  # weights from a seed may go: it gives them again
+        trained = export(load("swin_nano"), Format.python, file, seed=seed).checkpoint
+    tensors = {name: tensor + 1 for name, tensor in load_file(trained).items()}
+    save_file(tensors, trained)
+    with pytest.raises(ExportError, match=f"--weights {re.escape(str(trained))}"):
+        export(load("swin_nano"), Format.python, file)
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in load_file(trained).items())
+    for _ in range(2):
+        export(load("swin_nano"), Format.python, file, weights=trained)
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in load_file(trained).items())
+
+
+def test_a_script_of_the_same_name_is_not_written_over(tmp_path: Path) -> None:
+    mine = tmp_path / "swin_nano.py"
+    mine.write_text("print('mine')")
+    with pytest.raises(ExportError, match="was not written by archspec"):
+        export(load("swin_nano"), Format.python, mine)
+    assert mine.read_text() == "print('mine')"
+    assert list(tmp_path.iterdir()) == [mine]
+
+
+def test_a_file_is_not_written_over_its_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="where the checkpoint goes"):
+        export(load("swin_nano"), Format.python, tmp_path / "x.safetensors")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -38,8 +38,11 @@ def test_maps_of_the_three_kinds_of_network(name: str) -> None:
 
 def test_every_named_network_has_maps() -> None:
     for name in archspec.names():
-        maps = feature_maps(program_of(name))
+        program = program_of(name)
+        maps = feature_maps(program)
         assert maps, name
+        for each in maps:  # xception's 299 is no multiple
+            assert abs(each.shape.height - program.image.height / each.reduction) < 1, name
         reductions = [each.reduction for each in maps]
         assert reductions == sorted(reductions), name  # what timm's FeatureInfo asks
 
@@ -115,6 +118,33 @@ def test_a_network_whose_parameters_are_of_one_size_says_so() -> None:
     backbone = archspec.compile("mixer_nano", features=True)
     with pytest.raises(SpecError, match="was compiled for 32x32"):
         backbone(torch.zeros(1, 3, 48, 64))
+
+
+def test_nothing_is_written_onto_a_map() -> None:
+    """Inference writes an activation onto what gave it, but not where that is the map of another block."""
+    written = archspec.load("dw_conv_nano").model_dump(mode="json", exclude_unset=True)
+    written["blocks"]["first"] = [{"act": "relu"}, {"linear": {}}]
+    written["stages"] = [{"width": 8, "depth": 3, "block": "first"}]
+    written["head"]["steps"] = [{"act": "relu"}]
+    backbone = archspec.compile(archspec.Network.model_validate(written), features=True, seed=0).eval()
+    wanted = backbone(IMAGES)
+    assert any((y < 0).any() for y in wanted)
+    with torch.no_grad():
+        found = backbone(IMAGES)
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_parameters_of_stages_that_are_not_there_ask_for_no_size() -> None:
+    full = {"connectivity": {"space": "full", "channels": "separate"}, "sharing": {"positions": "none"}}
+    written = archspec.load("dw_conv_nano").model_dump(mode="json", exclude_unset=True)
+    written["stages"][-1]["block"] = "whole"
+    written["blocks"]["whole"] = [{"connect": {**full, "weights": "static"}}]
+    network = archspec.Network.model_validate(written)
+    with pytest.raises(SpecError, match="was compiled for 32x32"):
+        archspec.compile(network, features=True)(torch.zeros(1, 3, 48, 64))
+    maps = archspec.compile(network, features=True, out_indices=(0, 1))(torch.zeros(1, 3, 48, 64))
+    assert [tuple(y.shape[2:]) for y in maps] == [(24, 32), (12, 16)]
 
 
 @pytest.mark.parametrize("indices", [(3,), (-4,), (), 4])

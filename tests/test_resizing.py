@@ -105,6 +105,29 @@ def test_relative_bias_and_position_embedding_are_interpolated_as_timm_does() ->
 
 
 @pytest.mark.parametrize(
+    ("weights", "positions", "name"),
+    [("static", "offsets", "weight"), ({"attention": {"relative_bias": True}}, "none", "relative_bias")],
+)
+def test_tables_over_a_cross_are_interpolated_along_both_arms(weights: object, positions: str, name: str) -> None:
+    """A table of squared offsets (ten times as large down as across) still grows, the same both ways."""
+    small = network([layer("cross", positions, "none", weights)])
+    old, new = resolve(small), resolve(resized(small, (16, 12)))
+    tables = {each: torch.zeros(row.shape) for each, row in ir.parameter_table(old).items()}
+    path, axis = f"stages.0.blocks.0.0.0.{name}", 1 if weights == "static" else 0
+    offsets = torch.arange(-7.0, 8.0)
+    table = torch.cat([offsets**2, 10 * offsets[offsets != 0] ** 2])
+    tables[path] = table.expand(6, -1).movedim(-1, axis).contiguous()
+    found = resized_weights(tables, old, new)[path].movedim(axis, -1)[0]
+    across, above, below = found.split((23, 15, 15))
+    assert (across[12:].diff() > 0).all()
+    assert (below.diff() > 0).all()
+    assert below[0] > across[12]
+    torch.testing.assert_close(across, across.flip(0), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(above, below.flip(0), rtol=1e-4, atol=1e-4)
+    assert float(below[-1] / across[-1]) == pytest.approx(10, rel=0.1)
+
+
+@pytest.mark.parametrize(
     "one",
     [
         layer({"sliding": 5}, "offsets", "none"),
@@ -161,6 +184,33 @@ def test_the_command_writes_the_network_and_its_weights(tmp_path: Path) -> None:
     larger = archspec.compile(output)
     load_weights(larger, output.with_suffix(".safetensors"), archspec.digest(output))
     assert larger(torch.randn(2, 3, 48, 64)).shape == module(torch.randn(2, 3, 32, 32)).shape
+
+
+@pytest.mark.parametrize("name", ["my network.yaml", "384.yaml", f"{'long' * 30}.yaml"])
+def test_a_file_whose_name_is_no_name_of_a_network_is_refused(name: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["resize", "swin_nano", "--size", "48", "-o", str(tmp_path / name)])
+    assert isinstance(result.exception, SpecError)
+    assert Path(name).stem[:40] in str(result.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_network_is_not_written_over_its_weights(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["resize", "swin_nano", "--size", "48", "-o", str(tmp_path / "x.safetensors")])
+    assert result.exit_code == 2
+    assert "a YAML file" in result.output
+    weights = tmp_path / "x.safetensors"
+    save_weights(archspec.compile("swin_nano", seed=0), weights, {})
+    before = weights.read_bytes()
+    words = ["resize", "swin_nano", "--size", "48", "--weights", str(weights), "-o", str(tmp_path / "x.yaml")]
+    result = CliRunner().invoke(app, words)
+    assert (result.exit_code, weights.read_bytes()) == (2, before)
+
+
+def test_folders_are_made(tmp_path: Path) -> None:
+    output = tmp_path / "new" / "larger.yaml"
+    result = CliRunner().invoke(app, ["resize", "swin_nano", "--size", "48", "-o", str(output)])
+    assert result.exit_code == 0, result.output
+    assert archspec.load(output).name == "larger"
 
 
 @pytest.mark.parametrize("size", ["384x", "x", "wide", "1x2x3", "0", "-4"])

@@ -6,17 +6,21 @@ timm's whole tests/test_models.py runs over all names by tests/run_timm_tests.py
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save_file, save_model
 from timm.models import FeatureInfo, group_parameters, is_model
 from torch import Tensor
 
 import archspec
 from archspec import ir
 from archspec.errors import SpecError
+from archspec.resizing.networks import resized
+from archspec.resizing.weights import resized_weights
+from archspec.resolve import resolve
 from archspec.timm_names import PREFIX
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -81,6 +85,38 @@ def test_the_checkpoint_is_archspecs(tmp_path: Path) -> None:
     assert own["head.classifier.weight"].shape[0] == 7
 
 
+@pytest.mark.parametrize("name", ["pvt_nano", "multi_scale_conv_nano"])
+def test_timm_saves_and_reads_it(name: str, tmp_path: Path) -> None:
+    model = timm.create_model(PREFIX + name, num_classes=5, img_size=48).eval()
+    timm.models.save_for_hf(model, str(tmp_path), safe_serialization=True)
+    again = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
+    images = torch.randn(2, 3, 48, 48)
+    with torch.no_grad():
+        torch.testing.assert_close(again(images), model(images), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_parameters_are_contiguous(name: str) -> None:
+    """What safetensors asks for."""
+    model = timm.create_model(PREFIX + name, device="meta")
+    assert [n for n, tensor in model.state_dict().items() if not tensor.is_contiguous()] == []
+
+
+@pytest.mark.parametrize("options", [{}, {"num_classes": 3, "in_chans": 1}, {"features_only": True}])
+def test_a_checkpoint_of_another_image_size_is_resized(options: dict[str, Any], tmp_path: Path) -> None:
+    ours, path = archspec.compile("mixer_nano", seed=0), str(tmp_path / "mixer.safetensors")
+    save_model(ours, path)
+    file = {"pretrained": True, "pretrained_cfg_overlay": {"file": path}}
+    larger = timm.create_model(f"{PREFIX}mixer_nano", img_size=(32, 64), **file, **options)
+    old, new = ours.program, resolve(resized(archspec.load("mixer_nano"), (32, 64)))
+    wanted = resized_weights(ours.state_dict(), old, new)
+    (name,) = [n for n in wanted if n.startswith("stages.0.blocks.0.0") and n.endswith("first.weight")]
+    own = dict(larger.named_parameters())
+    found = next(tensor for each, tensor in own.items() if each.endswith(name))
+    assert wanted[name].shape != ours.state_dict()[name].shape
+    torch.testing.assert_close(found, wanted[name], rtol=0, atol=0)
+
+
 def test_options() -> None:
     name = f"{PREFIX}swin_nano"
     model = timm.create_model(name, num_classes=5, in_chans=4, img_size=48, drop_path_rate=0.3, drop_rate=0.1).eval()
@@ -131,6 +167,24 @@ def test_a_new_classifier_pools_as_before() -> None:
         assert model(IMAGES).std() > 0
 
 
+def test_without_pooling_every_position_is_classified() -> None:
+    model = timm.create_model(f"{PREFIX}swin_nano", num_classes=7, global_pool="").eval()
+    with torch.no_grad():
+        features = model.forward_features(IMAGES)
+        assert model.forward_head(features, pre_logits=True) is features
+        logits = model(IMAGES)
+        assert logits.shape == (2, 4, 4, 7)
+        one = model.get_classifier()(features[:, :1, :1]).flatten(1)
+    torch.testing.assert_close(logits[:, 0, 0], one)
+    tokens = timm.create_model(f"{PREFIX}deit_small", num_classes=7, global_pool="", device="meta").eval()
+    assert tokens(torch.empty(1, 3, 224, 224, device="meta")).shape == (1, 197, 7)
+
+
+def test_drop_rate_where_the_steps_of_the_head_classify() -> None:
+    with pytest.raises(ValueError, match=r"drop_rate=0\.1 has no place"):
+        timm.create_model(f"{PREFIX}volo_d1", drop_rate=0.1, device="meta")
+
+
 @pytest.mark.parametrize("name", ["swin_nano", "d_dw_conv_nano", "pvt_nano", "outlook_nano"])
 def test_backward_reaches_every_parameter(name: str) -> None:
     model = timm.create_model(PREFIX + name, num_classes=42).train()
@@ -150,6 +204,32 @@ def test_features(name: str) -> None:
     assert [y.shape for y in some(IMAGES)] == [y.shape for y in maps[:2]]
     sum(y.square().mean() for y in some(IMAGES)).backward()
     assert [n for n, parameter in some.named_parameters() if parameter.grad is None] == []
+
+
+def test_stopping_early_gives_the_same_maps_and_runs_nothing_more() -> None:
+    model = timm.create_model(f"{PREFIX}swin_nano").eval()
+    ran: list[str] = []
+    for name in ("stages.1.blocks.1", "stages.2.downsample", "head.norm"):
+        model.get_submodule(name).register_forward_hook(lambda *_, name=name: ran.append(name))
+    with torch.no_grad():
+        _, every = model.forward_intermediates(IMAGES)
+        ran.clear()
+        last, (found,) = model.forward_intermediates(IMAGES, indices=[1], stop_early=True)
+    assert ran == ["stages.1.blocks.1"]
+    torch.testing.assert_close(found, every[1], rtol=0, atol=0)
+    torch.testing.assert_close(last.permute(0, 3, 1, 2), found, rtol=0, atol=0)
+
+
+def test_a_pruned_network_classifies_by_its_last_map() -> None:
+    model = timm.create_model(f"{PREFIX}swin_nano").eval()
+    with torch.no_grad():
+        wanted = model.forward_intermediates(IMAGES, indices=[1], intermediates_only=True)[0].mean((2, 3))
+        model.prune_intermediate_layers([1], prune_norm=True)
+        model.reset_classifier(5)
+        found = model.forward_head(model.forward_features(IMAGES), pre_logits=True)
+    torch.testing.assert_close(found, wanted)
+    assert found.shape[1] == model.head_hidden_size == model.num_features == 64
+    assert model(IMAGES).shape == (2, 5)
 
 
 def test_checkpointing_changes_no_gradient() -> None:

@@ -37,6 +37,10 @@ def resize(
 
     if weights is not None and output is None:
         raise typer.BadParameter("weights are written beside the network: say where with -o")
+    if output is not None and output.suffix == ".safetensors":
+        raise typer.BadParameter("-o names the network, a YAML file; its weights are written beside it")
+    if output is not None and weights is not None and output.with_suffix(".safetensors").resolve() == weights.resolve():
+        raise typer.BadParameter(f"{weights} would be written over: name the network another way with -o")
     network = load(spec)
     sides = None if window is None else pair_of(window, "--window")
     made = resized(network, pair_of(size, "--size"), sides, name=output.stem if output else None)
@@ -45,6 +49,7 @@ def resize(
         print_json(made.model_dump(mode="json", exclude_unset=True)) if as_json else print(text, end="")
         return
     written = {"network": str(output)}
+    output.parent.mkdir(parents=True, exist_ok=True)
     if weights is not None:
         beside = output.with_suffix(".safetensors")
         _write_weights(spec, weights, made, beside)

@@ -33,7 +33,7 @@ def upernet(spec: "Spec", classes: int = 150, **options: Any) -> "UPerNet":
 
     Raises:
         SpecError: the spec is not legal.
-        DenseError: what this needs is not installed.
+        DenseError: there is no such option, or what this needs is not installed.
     """
     from archspec.dense.segmentation import UPerNet
 
@@ -52,7 +52,7 @@ def cascade_mask_rcnn(spec: "Spec", classes: int = 80, **options: Any) -> "Casca
 
     Raises:
         SpecError: the spec is not legal.
-        DenseError: what this needs is not installed.
+        DenseError: there is no such option, or what this needs is not installed.
     """
     from archspec.dense.detection import CascadeMaskRCNN
 

@@ -4,12 +4,13 @@ B images, C channels of a map, H x W positions.
 """
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
 from archspec.compiler import build
+from archspec.dense.needs import require
 from archspec.dense.padding import PaddedFeatures
 from archspec.features.backbone import Features
 from archspec.features.maps import FeatureMap, feature_maps
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from archspec.api import Spec
 
 NormKind = Literal["layer", "batch", "none"]
+NORMS: tuple[NormKind, ...] = get_args(NormKind)
 
 
 class Backbone(nn.Module):
@@ -37,6 +39,7 @@ class Backbone(nn.Module):
 
     Raises:
         SpecError: the spec is not legal, or its maps cannot be padded so.
+        DenseError: an option that there is not.
         ValueError: there is no map at an index.
     """
 
@@ -51,6 +54,9 @@ class Backbone(nn.Module):
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
+        require(norm in (None, *NORMS), f"norm is one of {', '.join(NORMS)}", norm)
+        require(multiple is None or multiple > 0, "maps are padded to multiples of 1 or more", multiple)
+        require(drop_path is None or 0 <= drop_path < 1, "drop_path is a rate from 0 up to, but not, 1", drop_path)
         written = written_of(spec)
         if drop_path is not None:
             written = written.model_copy(update={"drop_path": drop_path})

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from archspec import dense, ir
 from archspec.costs import op_macs
 from archspec.dense.multiples import at_size, padded_branch, padded_images
+from archspec.dense.needs import require
 from archspec.features.maps import feature_maps
 from archspec.schema.network import Network
 
@@ -45,8 +46,9 @@ def dense_cost(
 
     Raises:
         SpecError: the spec is not legal or cannot stand at this size.
-        DenseError: what the head needs is not installed.
+        DenseError: there is no such head or option, or what it needs is not installed.
     """
+    require(head in SIZES, f"a head is one of {', '.join(SIZES)}", head)
     make: Any = {"upernet": dense.upernet, "cascade_mask_rcnn": dense.cascade_mask_rcnn}[head]
     model: Any = make(spec, **({} if classes is None else {"classes": classes}), device="meta", **options).eval()
     height, width = size or SIZES[head]

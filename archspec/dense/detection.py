@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
-from archspec.dense.needs import drawn, require_torchvision
+from archspec.dense.needs import drawn, require, require_torchvision
 
 require_torchvision()
 
@@ -82,6 +82,19 @@ class CascadeHeads(nn.Module):
         return [dict(zip(names, each, strict=True)) for each in zip(boxes, labels, scores, masks, strict=True)]
 
 
+def check_targets(targets: Targets, classes: int) -> None:
+    """Raise DenseError unless every image has a label and a mask for each of its boxes."""
+    for number, target in enumerate(targets):
+        where = f"targets[{number}]"
+        missing = [name for name in ("boxes", "labels", "masks") if name not in target]
+        require(not missing, f"{where} has boxes, labels and masks", sorted(target))
+        counts = {name: len(target[name]) for name in ("boxes", "labels", "masks")}
+        require(len(set(counts.values())) == 1, f"{where} has a label and a mask for each box", counts)
+        labels = target["labels"]
+        inside = bool(((labels >= 1) & (labels <= classes)).all())
+        require(inside, f"the labels in {where} are from 1 to {classes}: 0 is the background", labels.tolist())
+
+
 class CascadeMaskRCNN(GeneralizedRCNN):  # type: ignore[misc]
     """Images (channels, H, W) between 0 and 1, as a list, of any sizes -> for each a dict of `boxes` (N, 4), `labels`
     from 1 on, `scores`, `masks` (N, 1, H, W).
@@ -107,6 +120,7 @@ class CascadeMaskRCNN(GeneralizedRCNN):  # type: ignore[misc]
         head: HeadSize | None = None,
         **options: Any,
     ) -> None:
+        require(classes > 0, "a network tells at least 1 class", classes)
         head = head or HeadSize()
         pyramid = Pyramid(spec, head.width, **options)
         channels = pyramid.backbone.features.program.image.channels
@@ -131,3 +145,14 @@ class CascadeMaskRCNN(GeneralizedRCNN):  # type: ignore[misc]
         mean, deviation = (MEAN, DEVIATION) if channels == 3 else ((0.5,) * channels, (0.5,) * channels)
         transform = GeneralizedRCNNTransform(min_size, max_size, list(mean), list(deviation), size_divisible=32)
         super().__init__(pyramid, rpn, heads, transform)
+        self.channels, self.classes = channels, classes
+
+    def forward(self, images: list[Tensor], targets: Targets | None = None) -> Any:
+        """What the class says. Raises DenseError for images or targets that are none."""
+        shapes = [tuple(image.shape) for image in images]
+        right = all(len(shape) == 3 and shape[0] == self.channels for shape in shapes)
+        require(right, f"images are a list of tensors ({self.channels}, H, W)", shapes)
+        if self.training and targets is not None:
+            require(len(targets) == len(images), "there are targets for each image", len(targets))
+            check_targets(targets, self.classes)
+        return super().forward(images, targets)

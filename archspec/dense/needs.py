@@ -1,4 +1,6 @@
-"""Nothing goes in; the parts that other libraries give come out, or an error that says how to install them."""
+"""Options go in and are refused where there are no such; the parts that other libraries give come out, or an error
+that says how to install them.
+"""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -7,6 +9,12 @@ from typing import Any
 import torch
 
 from archspec.errors import DenseError
+
+
+def require(holds: bool, rule: str, found: object) -> None:
+    """Raise DenseError, which says the rule and what was found, where the rule does not hold."""
+    if not holds:
+        raise DenseError(f"{rule}; found {found!r}")
 
 
 def upernet_pieces() -> tuple[Any, Any, Any]:

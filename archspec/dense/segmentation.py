@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archspec.dense.backbone import Backbone
-from archspec.dense.needs import drawn, upernet_pieces
+from archspec.dense.needs import drawn, require, upernet_pieces
 
 if TYPE_CHECKING:
     from archspec.api import Spec
@@ -32,6 +32,7 @@ class UPerNet(nn.Module):
 
     def __init__(self, spec: "Spec", classes: int = 150, width: int = 512, **options: Any) -> None:
         super().__init__()
+        require(classes > 0, "a network tells at least 1 class", classes)
         config, decode_head, auxiliary_head = upernet_pieces()
         self.backbone = Backbone(spec, **options)
         self.classes = classes
@@ -45,8 +46,10 @@ class UPerNet(nn.Module):
         """images (B, channels, H, W) -> logits (B, classes, H, W).
 
         In training mode with targets (B, H, W) of class indices, a dict of losses: `loss_decode`, `loss_auxiliary`.
-        Batches of one image cannot train it: the coarsest pooling leaves one position for batch norm.
+        Raises DenseError for a batch of one image in training mode: the coarsest pooling leaves one position, and a
+        batch norm of one value is nothing.
         """
+        require(not self.training or len(images) > 1, "a batch that trains UPerNet has two images or more", len(images))
         maps = self.backbone(images)
         logits = self._resized(self.decode_head(maps), images)
         if targets is None or not self.training:

@@ -53,9 +53,9 @@ def _static(op: ir.Connect, weights: ir.Static) -> Call:
     shape = Leaf(op.weight_shape, "shape")
     if op.channels == "separate":
         softmax = unless(weights.normalise, False, "softmax")
-        return call("Mixing", width(op), space_of(op), shape, kernels=_kernels(op), softmax=softmax, **rest)
+        return call("Mixing", width(op), space=space_of(op), shape=shape, kernels=_kernels(op), softmax=softmax, **rest)
     out = Leaf(op.target.channels, "out_width")
-    return call("DenseMixing", out, space_of(op), shape, **_groups(op), **rest)
+    return call("DenseMixing", out, space=space_of(op), shape=shape, **_groups(op), **rest)
 
 
 def _kernels(op: ir.Connect) -> Leaf | None:
@@ -69,14 +69,13 @@ def _groups(op: ir.Connect) -> dict[str, Expression | None]:
 
 def _at_point(op: ir.Connect) -> Call:
     if op.channels == "separate":
-        return call("Scaling", width(op), Leaf(op.weight_shape, "shape"), kernels=_kernels(op), **_biases(op))
+        shape = Leaf(op.weight_shape, "shape")
+        return call("Scaling", width(op), shape=shape, kernels=_kernels(op), **_biases(op))
     out = Leaf(op.target.channels, "out_width")
     if op.channels == "full" and op.bias != "positions":
         return call("nn.Linear", width(op), out, bias=unless(op.bias == "channels", True, "bias"))
-    groups = _groups(op)
-    return call(
-        "GroupedLinear", width(op), out, Leaf(op.channel_groups, "groups"), **{**groups, "groups": None}, **_biases(op)
-    )
+    groups = {**_groups(op), "groups": Leaf(op.channel_groups, "groups")}
+    return call("GroupedLinear", width(op), out, **groups, **_biases(op))
 
 
 def _everywhere(op: ir.Connect) -> Leaf:
@@ -103,14 +102,14 @@ def _convolution(op: ir.Connect, taps: ir.Pair, pads: Leaf, space: ir.Sliding | 
     rest = {**_moves(space), **_crop(op), **_biases(op)}
     if op.channels != "separate":
         padding = None if pads.value == (0, 0, 0, 0) else pads
-        head = (width(op), Leaf(op.target.channels, "out_width"), Leaf(taps, "taps"))
-        return call("Convolution", *head, around=padding, **_groups(op), **rest)
+        head = (width(op), Leaf(op.target.channels, "out_width"))
+        return call("Convolution", *head, size=Leaf(taps, "taps"), around=padding, **_groups(op), **rest)
     one_for_all = unless(op.share_channels == "all", False, "one_for_all")
     grouped = op.share_channels != "all" and op.kernels != op.source.channels
     kernels = {"grouped": Leaf(True, "grouped"), "kernels": Leaf(op.kernels, "kernels")} if grouped else {}
     normal = unless(softmax, False, "softmax")
-    head = (width(op), Leaf(taps, "taps"), pads)
-    return call("DepthwiseConvolution", *head, one_for_all=one_for_all, **kernels, softmax=normal, **rest)
+    own = {"size": Leaf(taps, "taps"), "around": pads, "one_for_all": one_for_all, **kernels}
+    return call("DepthwiseConvolution", width(op), **own, softmax=normal, **rest)
 
 
 def _cross(op: ir.Connect) -> Call:
@@ -121,7 +120,7 @@ def _cross(op: ir.Connect) -> Call:
         "CrossConvolution",
         width(op),
         Leaf(op.target.channels, "out_width"),
-        Leaf(size(op.source), "size"),
+        size=Leaf(size(op.source), "size"),
         groups=Leaf(groups, "groups"),
         kernels=Leaf(op.channel_shape, "kernels"),
         repeat=unless(op.channel_groups if not separate and op.share_channels == "all" else 1, 1, "repeat"),
@@ -135,27 +134,30 @@ def _cross(op: ir.Connect) -> Call:
 
 def _predictor(weights: ir.Predicted) -> dict[str, Expression | None]:
     return {
-        "norm": unless(weights.norm, True, "norm"),
+        "normalise": unless(weights.norm, True, "norm"),
         "hidden_bias": unless(weights.hidden_bias, False, "hidden_bias"),
     }
 
 
 def _pooled(op: ir.Connect, weights: ir.Predicted) -> Call:
-    hidden, act = Leaf(weights.hidden, "hidden"), call(ACTIVATIONS[weights.act])
+    head: dict[str, Expression | None] = {
+        "hidden": Leaf(weights.hidden, "hidden"),
+        "act": call(ACTIVATIONS[weights.act]),
+    }
     rest = {**_predictor(weights), **_biases(op)}
     kernels = Leaf(op.kernels, "kernels")
     softmax = unless(weights.normalise, False, "softmax")
     if isinstance(op.space, ir.Point) and op.channels == "separate":
-        return call("ChannelWeighting", width(op), hidden, act, kernels=kernels, **rest)
+        return call("ChannelWeighting", width(op), **head, kernels=kernels, **rest)
     if isinstance(op.space, ir.Point):
         out = Leaf(op.target.channels, "out_width")
-        return call("DynamicLinear", width(op), out, hidden, act, **_groups(op), **rest)
+        return call("DynamicLinear", width(op), out, **head, **_groups(op), **rest)
     if isinstance(op.space, ir.Sliding):
-        head = (width(op), hidden, Leaf(op.space.size, "taps"), around(op, op.space), act)
-        return call("DynamicConvolution", *head, kernels=kernels, **_moves(op.space), softmax=softmax, **rest)
+        head |= {"size": Leaf(op.space.size, "taps"), "around": around(op, op.space), "kernels": kernels}
+        return call("DynamicConvolution", width(op), **head, **_moves(op.space), softmax=softmax, **rest)
     if isinstance(op.space, ir.Full) and op.share_positions == "offsets":
-        head = (width(op), hidden, Leaf(op.offsets, "taps"), _everywhere(op), act)
-        return call("DynamicConvolution", *head, kernels=kernels, softmax=softmax, **_crop(op), **rest)
+        head |= {"size": Leaf(op.offsets, "taps"), "around": _everywhere(op), "kernels": kernels}
+        return call("DynamicConvolution", width(op), **head, softmax=softmax, **_crop(op), **rest)
     predicted = op.kernels
     for count in op.position_shape:
         predicted *= count
@@ -164,10 +166,9 @@ def _pooled(op: ir.Connect, weights: ir.Predicted) -> Call:
     return call(
         "DynamicMixing",
         width(op),
-        hidden,
-        rows,
-        space_of(op),
-        act,
+        **head,
+        predicted=rows,
+        space=space_of(op),
         kernels=kernels,
         by_offset=by_offset,
         softmax=softmax,
@@ -181,10 +182,10 @@ def _local(op: ir.Connect, weights: ir.Predicted) -> Call:
     return call(
         "LocalMixing",
         width(op),
-        hidden,
-        reads,
-        space_of(op),
-        call(ACTIVATIONS[weights.act]),
+        hidden=hidden,
+        act=call(ACTIVATIONS[weights.act]),
+        reads=reads,
+        space=space_of(op),
         kernels=Leaf(op.kernels, "kernels"),
         stride=unless(stride, ONE, "stride"),
         softmax=unless(weights.normalise, False, "softmax"),
@@ -209,8 +210,8 @@ def _attention(op: ir.Connect, weights: ir.Attention) -> Call:
     return call(
         "Attention",
         width(op),
-        Leaf(op.kernels, "heads"),
-        space_of(op),
+        heads=Leaf(op.kernels, "heads"),
+        space=space_of(op),
         plain=unless(over_map and not extra, False, "plain"),
         value=unless(weights.value, True, "value"),
         projection_bias=unless(weights.bias, True, "projection_bias"),
@@ -232,17 +233,17 @@ def _pre_convolution(op: ir.Connect, options: ir.PreConvolution | None) -> Call 
         return None
     taps, pads = Leaf((options.size,) * 2, "taps"), Leaf((options.size // 2,) * 4, "around")
     if options.channels == "full":
-        return call("Convolution", width(op), width(op), taps, around=pads)
+        return call("Convolution", width(op), width(op), size=taps, around=pads)
     one_for_all = unless(options.channels == "shared", False, "one_for_all")
-    return call("DepthwiseConvolution", width(op), taps, pads, one_for_all=one_for_all)
+    return call("DepthwiseConvolution", width(op), size=taps, around=pads, one_for_all=one_for_all)
 
 
 def _outlook(op: ir.Connect, weights: ir.Outlook) -> Call:
     return call(
         "Outlook",
         width(op),
-        Leaf(op.kernels, "heads"),
-        Leaf(op.area, "taps"),
+        heads=Leaf(op.kernels, "heads"),
+        size=Leaf(op.area, "taps"),
         stride=unless(weights.stride, ONE, "stride"),
         value=unless(weights.value, True, "value"),
         projection_bias=unless(weights.bias, False, "projection_bias"),

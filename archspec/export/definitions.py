@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 
-FILES = ("joining", "steps", "convolution", "spaces", "windows", "mixing", "predicted", "attention")
+FILES = ("joining", "steps", "convolution", "spaces", "windows", "mixing", "predicted", "local", "attention")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Every format comes from the stand-alone source: torch exports its plain operators, so that neither a `.pt2` nor an
 ONNX file needs kernels of archspec. What was written is read again, run, and compared with the compiled network at
-two sizes of batch; where it differs the file does not appear.
+three sizes of batch; where it differs the file does not appear.
 """
 
 import os
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from archspec.errors import ExportError
 from archspec.export.decomposed import for_onnx
 from archspec.export.kinds import Format
-from archspec.export.source import StandAlone, stand_alone
+from archspec.export.source import MARK, StandAlone, stand_alone
 from archspec.schema.network import Network
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ LARGEST_DIFFERENCE = 1e-4
 """Between outputs, relative to the largest of them."""
 OPSET = 20
 """Of ONNX."""
-BATCHES = (2, 3)
+BATCHES = (2, 3, 1)
+"""What is exported is compared on batches of so many images; the first is what exporters see."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def export(
     Raises:
         SpecError: the network does not resolve, or is too large.
         WeightsError: the weights are another network's.
-        ExportError: a package is missing, torch cannot export the network, or what was written gives other outputs.
+        ExportError: a package is missing, torch cannot export the network, what was written gives other outputs, or
+            weights or a file that nobody could make again would be written over.
     """
     import torch
 
@@ -69,16 +71,21 @@ def export(
     _check_packages(to)
     target = file or Path(f"{network.name}{to.suffix}")
     checkpoint = target.with_suffix(".safetensors")
+    if checkpoint == target:
+        raise ExportError(
+            f"{target} is where the checkpoint goes: name the file another way, such as {network.name}{to.suffix}"
+        )
     compiled: Any = compile_network(network, seed=seed).eval()
     digest = compiled.program.digest
     if weights is not None:
         load_weights(compiled, weights, digest)
+    _check_nothing_is_lost(compiled, checkpoint, target)
     made = stand_alone(network, checkpoint.name)
     ours = plain_module(made)
     ours.load_state_dict(compiled.state_dict())
     generator = torch.Generator().manual_seed(seed)
     image = compiled.program.image
-    images = torch.randn(BATCHES[1], image.channels, image.height, image.width, generator=generator)
+    images = torch.randn(max(BATCHES), image.channels, image.height, image.width, generator=generator)
     target.parent.mkdir(parents=True, exist_ok=True)
     # Its suffix says what it holds: torch reads a .pt2 as such.
     unfinished = target.with_name(f".{os.getpid()}.{target.name}")
@@ -90,13 +97,27 @@ def export(
                 f"{network.name} as {to} gives other outputs than the compiled network: they differ by "
                 f"{difference:.1e} of the largest, more than {LARGEST_DIFFERENCE:g}; nothing was written"
             )
-        facts = {"name": network.name, "digest": digest, **({"seed": str(seed)} if weights is None else {})}
+        drawn = {"seed": str(seed), "drawn": "from the seed"} if weights is None else {}
+        facts = {"name": network.name, "digest": digest, **drawn}
         save_weights(compiled, checkpoint, facts)
         os.replace(unfinished, target)
     finally:
         unfinished.unlink(missing_ok=True)
     opset = OPSET if to is Format.onnx else None
     return Exported(target, checkpoint, to, difference, digest, seed if weights is None else None, opset)
+
+
+def _check_nothing_is_lost(compiled: "nn.Module", checkpoint: Path, target: Path) -> None:
+    """Raise ExportError where the checkpoint that is there holds other weights, or the .py file is no export."""
+    from archspec.artifacts import holds
+
+    if checkpoint.exists() and not holds(checkpoint, compiled):
+        raise ExportError(
+            f"{checkpoint} is there already and holds other weights: export those (--weights {checkpoint}), "
+            "or name the file another way (-o)"
+        )
+    if target.suffix == Format.python.suffix and target.exists() and MARK not in target.read_text(errors="replace"):
+        raise ExportError(f"{target} is there already and was not written by archspec: name the file another way (-o)")
 
 
 def plain_module(made: StandAlone) -> "nn.Module":
@@ -111,7 +132,7 @@ Run = Callable[["Tensor"], "Tensor"]
 
 
 def _difference(compiled: "nn.Module", run: Run, images: "Tensor") -> float:
-    """The largest difference between outputs over both sizes of batch, relative to the largest output."""
+    """The largest difference between outputs over all sizes of batch, relative to the largest output."""
     import torch
 
     worst = 0.0

@@ -37,9 +37,10 @@ def space_of(op: ir.Connect) -> Call:
         return _windows(source, space)
     if isinstance(space, ir.Sliding):
         moves = {"stride": unless(space.stride, ONE, "stride"), "dilation": unless(space.dilation, ONE, "dilation")}
-        return call("Neighbours", source, Leaf(space.size, "taps"), target, Leaf(space.before, "before"), **moves)
+        taps, before = Leaf(space.size, "taps"), Leaf(space.before, "before")
+        return call("Neighbours", source, taps=taps, target=target, before=before, **moves)
     if isinstance(space, ir.Point):
-        return call("Neighbours", source, Leaf(ONE, "taps"), target, Leaf((0, 0), "before"))
+        return call("Neighbours", source, taps=Leaf(ONE, "taps"), target=target, before=Leaf((0, 0), "before"))
     if isinstance(space, ir.Cross):
         return call("Cross", source)
     relative = isinstance(op.weights, ir.Attention) and (op.weights.relative_bias or op.weights.centre)
@@ -61,4 +62,4 @@ def reduction(op: ir.Connect) -> Call | None:
     if not isinstance(space, ir.Reduced):
         return None
     convolution, norm = unless(space.by == "convolution", True, "by"), unless(space.norm, True, "norm")
-    return call("Reduction", width(op), Leaf(space.ratio, "ratio"), convolution=convolution, normalise=norm)
+    return call("Reduction", width(op), ratio=Leaf(space.ratio, "ratio"), convolution=convolution, normalise=norm)

@@ -4,6 +4,8 @@ The file needs no archspec. Writing it needs no torch.
 """
 
 import ast
+import keyword
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,11 +20,15 @@ from archspec.export.tree import Stage, tree_of
 from archspec.resolve import resolve
 from archspec.schema.network import Network
 
-LEGEND = (
-    "Feature maps are (B, H, W, C): batch, height, width, channels; once there is a class token, (B, 1, 1 + H * W, C). "
-    "N positions; L windows of K positions that read R positions each; G groups of channels with weights of their own "
-    "(heads), of D or M channels each."
+MARK = "Written by archspec"
+"""What the head of every such file says."""
+MAPS = "Feature maps are (B, H, W, C): batch, height, width, channels{}."
+TOKENS = "; once there is a class token, (B, 1, 1 + H * W, C)"
+SPACES = (
+    "A space says who reads whom: `lay_out` pads and rolls a map; of each of its L windows, `queries` are the K "
+    "positions, (B, L, K, C), and `keys` the R positions that they read, (B, L, R, C); `join` makes one map again."
 )
+GROUPS = "G groups of channels have weights of their own (heads), D or M channels each."
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ def stand_alone(network: Network, weights: str | None = None) -> StandAlone:
     program = resolve(network)
     tree = tree_of(program, network)
     every = [each for each in (tree.stem, *_of_stages(tree.stages), tree.head) if each is not None]
-    names = {*definitions(), "nn", "torch", "F", "Tensor", "dataclass", "OrderedDict"}
+    names = {*definitions(), *keyword.kwlist, "nn", "torch", "F", "Tensor", "dataclass", "OrderedDict"}
     classes, forest = extracted(every, names)
     steps = [step for found in classes for step in found.steps]
     names |= {found.name for found in classes}
@@ -55,7 +61,7 @@ def stand_alone(network: Network, weights: str | None = None) -> StandAlone:
     sources = [definition.source for definition in layers.definitions]
     sources += [found.source() for found in filled]
     code = _joined([*sources, "\n".join(body)])
-    text = _docstring(network, program, own, weights) + "\n\n" + _imports(code) + _gap(code) + code + "\n"
+    text = _docstring(network, program, own, weights, code) + "\n\n" + _imports(code) + _gap(code) + code + "\n"
     return StandAlone(text.replace("\n\n\n\n", "\n\n\n"), own)
 
 
@@ -230,7 +236,7 @@ def exploded(expression: Expression, indent: int) -> Iterator[str]:
 # ------------------------------------------------------------------ the head of the file
 
 
-def _docstring(network: Network, program: ir.Program, name: str, weights: str | None) -> str:
+def _docstring(network: Network, program: ir.Program, name: str, weights: str | None, code: str) -> str:
     checkpoint = weights or f"{network.name}.safetensors"
     about = f"{network.name}: {network.description}." if network.description else f"{network.name}."
     image = program.image
@@ -238,7 +244,7 @@ def _docstring(network: Network, program: ir.Program, name: str, weights: str | 
         _wrapped(about.replace("..", ".")),
         "",
         *([_wrapped(f"Source: {network.source}.")] if network.source else []),
-        _wrapped(f"Written by archspec {_version()} (`archspec export`), digest {program.digest[:16]}."),
+        _wrapped(f"{MARK} {_version()} (`archspec export`), digest {program.digest[:16]}."),
         "It needs PyTorch only; to load the checkpoint, safetensors:",
         "",
         "    from safetensors.torch import load_file",
@@ -248,10 +254,18 @@ def _docstring(network: Network, program: ir.Program, name: str, weights: str | 
         "    network.eval()",
         f"    logits = network(torch.rand(1, {image.channels}, {image.height}, {image.width}))",
         "",
-        _wrapped(LEGEND),
+        _wrapped(_legend(code)),
     ]
     text = "\n".join(told).replace("\\", "\\\\").replace('"""', "'''")
     return f'"""{text}\n"""'
+
+
+def _legend(code: str) -> str:
+    """What the letters in comments of the code stand for."""
+    told = [MAPS.format(TOKENS if "class ClassToken(" in code else "")]
+    told += [SPACES] if "def lay_out(" in code else []
+    told += [GROUPS] if re.search(r"\bG\b", code) else []
+    return " ".join(told)
 
 
 def _wrapped(text: str) -> str:

@@ -1,17 +1,16 @@
 """Calls of layers go in; the source of these layers comes out, without the options that nobody asks for.
 
-An option is an argument of a constructor (or a field of a dataclass). Where all calls give it the same value, `if`
-statements over it are decided, and an argument that nothing asks for any more is taken out, of the calls too. Lines
-are taken out of the source as it was written, so that its comments and formatting stay.
+An option is an argument of a constructor (or a field of a dataclass). Where all calls give it the same value, it is
+taken out of the source (cutting.py), and out of the calls.
 """
 
 import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import CodeType
 from typing import Any
 
+from archspec.export.cutting import cut, decided, parameters, places
 from archspec.export.definitions import Definition, closure, definitions, mentioned, without_unused_methods
 from archspec.export.expression import Call, Expression, Leaf, Text, children, rewritten, walk
 from archspec.export.tidy import tidy
@@ -40,21 +39,24 @@ class Layers:
 def specialised(calls: Sequence[Expression]) -> Layers:
     """The layers of these calls, cut to what they ask for."""
     every = definitions()
-    used = {each.name for each in _calls(calls)} & set(every)
-    classes = [name for name in used if isinstance(every[name].tree, ast.ClassDef)]
-    values = {name: _arguments(every[name], [each for each in _calls(calls) if each.name == name]) for name in classes}
+    asked = [*_calls(calls), *_calls_of_bases(_calls(calls), every)]
+    used = {each.name for each in asked} & set(every)
+    classes = [name for name, found in every.items() if name in used and isinstance(found.tree, ast.ClassDef)]
+    values = {name: _arguments(every[name], [each for each in asked if each.name == name]) for name in classes}
     for name in classes:
-        every[name] = replace(every[name], source=_decided(every[name], values[name]))
+        every[name] = replace(every[name], source=decided(every[name], values[name]))
     spaces = [space for space in SPACES if space in used] or ["WholeMap"]
     every["Space"] = Definition("Space", f"Space = {' | '.join(spaces)}")
     kept = without_unused_methods(closure(every, used))
     dropped: dict[str, dict[str, int]] = {}
-    cut = []
+    made = []
     for definition in kept:
         if definition.name in classes:
-            definition, dropped[definition.name] = _cut(definition, values[definition.name])
-        cut.append(tidied(definition, spaces))
-    every = {definition.name: definition for definition in cut}
+            for base in _bases(definition, every):
+                definition = _not_passed_on(definition, dropped[base])
+            definition, dropped[definition.name] = cut(definition, values[definition.name])
+        made.append(tidied(definition, spaces))
+    every = {definition.name: definition for definition in made}
     final = sorted(closure(every, used), key=lambda each: each.name != "FAR_BELOW")
     return Layers(tuple(mentioned(final)), tuple(_without(each, dropped) for each in calls))
 
@@ -69,6 +71,36 @@ def tidied(definition: Definition, spaces: Sequence[str]) -> Definition:
 
 def _calls(expressions: Iterable[Expression]) -> list[Call]:
     return [part for each in expressions for part in walk(each) if isinstance(part, Call)]
+
+
+def _bases(definition: Definition, every: Mapping[str, Definition]) -> list[str]:
+    """The layers that a layer is a kind of."""
+    tree = definition.tree
+    named = [ast.unparse(base) for base in tree.bases] if isinstance(tree, ast.ClassDef) else []
+    return [name for name in named if name in every]
+
+
+def _calls_of_bases(calls: Iterable[Call], every: Mapping[str, Definition]) -> Iterator[Call]:
+    """What calls of layers ask of the layers that these are kinds of: the arguments that both have."""
+    for one in calls:
+        for base in _bases(every[one.name], every) if one.name in every else ():
+            own, theirs = every[one.name].tree, every[base].tree
+            assert isinstance(own, ast.ClassDef)
+            assert isinstance(theirs, ast.ClassDef)
+            shared = {name for name, _ in parameters(theirs)}
+            given = {name: _value(one, own, name, default) for name, default in parameters(own)}
+            values = ((name, value) for name, value in given.items() if name in shared)
+            yield Call(
+                base, tuple((n, Leaf(v) if isinstance(v, bool | int | float | str) else Text(n)) for n, v in values)
+            )
+
+
+def _not_passed_on(definition: Definition, gone: Iterable[str]) -> Definition:
+    """Without the arguments, one a line, that a base no longer takes."""
+    source = definition.source
+    for name in gone:
+        source = re.sub(rf"\n *{name}={name},(?=\n)", "", source)
+    return replace(definition, source=source)
 
 
 def _without(expression: Expression, dropped: Mapping[str, Mapping[str, int]]) -> Expression:
@@ -87,190 +119,26 @@ def _without(expression: Expression, dropped: Mapping[str, Mapping[str, int]]) -
 # ------------------------------------------------------------------ what calls say
 
 
-def _parameters(tree: ast.ClassDef) -> list[tuple[str, Any]]:
-    """Names and defaults (None where there is none) of the arguments of a class, but *steps."""
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
-            positional = node.args.args[1:]
-            defaults = [None] * (len(positional) - len(node.args.defaults)) + list(node.args.defaults)
-            pairs = [*zip(positional, defaults, strict=True)]
-            pairs += zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-            return [(arg.arg, default) for arg, default in pairs]
-    fields = (node for node in tree.body if isinstance(node, ast.AnnAssign) and _is_dataclass(tree))
-    return [(node.target.id, node.value) for node in fields if isinstance(node.target, ast.Name)]
-
-
-def _by_place(tree: ast.ClassDef, name: str) -> bool:
-    """Whether an argument may be given by its place."""
-    makers = (node.args for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
-    return all(name in {each.arg for each in maker.args} for maker in makers)
-
-
-def _is_dataclass(tree: ast.ClassDef) -> bool:
-    return any("dataclass" in ast.unparse(each) for each in tree.decorator_list)
-
-
 def _arguments(definition: Definition, calls: list[Call]) -> dict[str, Any]:
     """The value of each argument that is the same in every call."""
     tree = definition.tree
     assert isinstance(tree, ast.ClassDef)
-    parameters = _parameters(tree)
     found: dict[str, Any] = {}
-    for number, (name, default) in enumerate(parameters):
-        values = [_value(each, number, name, default) for each in calls]
+    for name, default in parameters(tree):
+        values = [_value(each, tree, name, default) for each in calls]
         if all(type(value) is type(values[0]) and value == values[0] for value in values):
             found[name] = values[0]
     return {name: value for name, value in found.items() if value is not Ellipsis}
 
 
-def _value(one: Call, number: int, name: str, default: Any) -> Any:
-    """The value of an argument in a call; Ellipsis where it is not known."""
+def _value(one: Call, tree: ast.ClassDef, name: str, default: Any) -> Any:
+    """The value of an argument of a layer in a call; Ellipsis where it is not known."""
     given = one.argument(name)
-    positional = [value for keyword, value in one.arguments if keyword is None]
-    if given is None and number < len(positional):
-        given = positional[number]
+    by_place = dict(zip(places(tree), (value for keyword, value in one.arguments if keyword is None), strict=False))
+    if given is None:
+        given = by_place.get(name)
     if given is None:
         return ast.literal_eval(default) if default is not None else Ellipsis
     if isinstance(given, Leaf):
         return given.value
     return Ellipsis if isinstance(given, Text) else SOMETHING
-
-
-# ------------------------------------------------------------------ cutting the source
-
-
-def _cut(definition: Definition, values: Mapping[str, Any]) -> tuple[Definition, dict[str, int]]:
-    """The source without arguments that nothing reads, and which those are, with their places."""
-    source = definition.source
-    gone: dict[str, int] = {}
-    tree = definition.tree
-    assert isinstance(tree, ast.ClassDef)
-    for place, (name, default) in enumerate(_parameters(tree)):
-        if default is not None and name in values and values[name] == ast.literal_eval(default):
-            # Passed on under its own name it would say what is said anyway.
-            source = re.sub(rf"\n *{name}=self\.{name},(?=\n)", "", source)
-            if isinstance(values[name], bool | int | str) and not _is_dataclass(tree):
-                source = _with_value(source, name, values[name])
-        source, dropped = _without_argument(source, name)
-        if dropped:
-            gone[name] = place if _by_place(tree, name) else -1
-    source = re.sub(r"\n *\*,\n( *\) -> None)", r"\n\1", source)
-    return replace(definition, source=source), gone
-
-
-def _with_value(source: str, name: str, value: object) -> str:
-    """The source with an argument that is always its default written as that; in constructors and by self.name."""
-    head, sign, body = source.partition(") -> None:\n")
-    source = re.sub(rf"\n *self\.{name} = {name}(?=\n)", "", body)
-    source = re.sub(rf"\bself\.{name}\b(?! *=[^=])", repr(value), source)
-    maker, rest, others = source.partition("\n    def ")
-    maker = re.sub(rf"(?<![\w.]){name}\b(?!=)", repr(value), maker)
-    return head + sign + maker + rest + others
-
-
-def _decided(definition: Definition, values: Mapping[str, Any]) -> str:
-    own = definition.source.splitlines()
-    tree = definition.tree
-
-    def block(statements: Sequence[ast.stmt], first: int, last: int, dedent: int) -> Iterator[str]:
-        """The lines from first to last (counted from 0, last excluded), which hold these statements."""
-        at = first
-        for statement in statements:
-            start = min([statement.lineno, *(d.lineno for d in getattr(statement, "decorator_list", ()))]) - 1
-            end = statement.end_lineno or start + 1
-            verdict = _verdict(statement.test, values) if isinstance(statement, ast.If) else None
-            yield from (_moved(line, dedent) for line in own[at:start])
-            if isinstance(statement, ast.If) and verdict is not None:
-                taken = statement.body if verdict else statement.orelse
-                if taken:
-                    yield from block(taken, taken[0].lineno - 1, taken[-1].end_lineno or end, dedent + 4)
-                    if isinstance(taken[-1], ast.Return):
-                        return
-            elif isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.If | ast.For):
-                body = statement.body
-                yield from (_moved(line, dedent) for line in own[start : body[0].lineno - 1])
-                yield from block(body, body[0].lineno - 1, body[-1].end_lineno or end, dedent)
-                yield from (_moved(line, dedent) for line in own[body[-1].end_lineno or end : end])
-            else:
-                yield from (_moved(line, dedent) for line in own[start:end])
-            at = end
-        yield from (_moved(line, dedent) for line in own[at:last])
-
-    return "\n".join(block([tree], 0, len(own), 0))
-
-
-def _moved(line: str, dedent: int) -> str:
-    return line[dedent:] if line[:dedent].isspace() else line
-
-
-class _Own(ast.NodeTransformer):
-    """self.x as x."""
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        self.generic_visit(node)
-        if isinstance(node.value, ast.Name) and node.value.id == "self":
-            return ast.copy_location(ast.Name(node.attr, ast.Load()), node)
-        return node
-
-
-def _verdict(test: ast.expr, values: Mapping[str, Any]) -> bool | None:
-    """What a test comes to, where its names have known values."""
-    tree = _Own().visit(ast.parse(ast.unparse(test), mode="eval"))
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    calls = any(isinstance(node, ast.Call) for node in ast.walk(tree))
-    if calls or not names <= set(values):
-        return None
-    code: CodeType = compile(ast.fix_missing_locations(tree), "<test>", "eval")
-    return bool(eval(code, {"__builtins__": {}}, dict(values)))  # our own source, without calls
-
-
-def _without_argument(source: str, name: str) -> tuple[str, bool]:
-    """Take out `self.name = name` where nothing reads it, and the argument where nothing does."""
-    tree = ast.parse(source).body[0]
-    assert isinstance(tree, ast.ClassDef)
-    if _is_dataclass(tree):
-        field = next(node for node in tree.body if isinstance(node, ast.AnnAssign) and _target(node) == name)
-        return (source, False) if _reads_own(tree, name) else (_less(source, name, [field.lineno]), True)
-    keeping = [node for node in ast.walk(tree) if isinstance(node, ast.Assign) and _keeps(node, name)]
-    if _reads_own(tree, name):
-        return source, False
-    lines = [node.lineno for node in keeping]
-    inner = {id(part) for node in keeping for part in ast.walk(node)}
-    maker = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
-    loads = (node for node in ast.walk(maker) if isinstance(node, ast.Name) and node.id == name)
-    if any(id(node) not in inner for node in loads):
-        return _less(source, "", lines), False
-    argument = next(node for node in ast.walk(maker) if isinstance(node, ast.arg) and node.arg == name)
-    alone = source.splitlines()[argument.lineno - 1].strip().startswith(f"{name}:")
-    return (_less(source, name, [*lines, argument.lineno]), True) if alone else (source, False)
-
-
-def _target(node: ast.AnnAssign) -> str:
-    return node.target.id if isinstance(node.target, ast.Name) else ""
-
-
-def _keeps(node: ast.Assign, name: str) -> bool:
-    return ast.unparse(node) == f"self.{name} = {name}"
-
-
-def _reads_own(tree: ast.ClassDef, name: str) -> bool:
-    """Whether a method reads self.name."""
-    return any(
-        isinstance(node, ast.Attribute)
-        and node.attr == name
-        and isinstance(node.ctx, ast.Load)
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "self"
-        for node in ast.walk(tree)
-    )
-
-
-def _less(source: str, name: str, numbers: Sequence[int]) -> str:
-    """The source without some lines, and without those of docstrings that explain an argument."""
-    about = re.compile(rf" *(`{name}`|{name}): ") if name else None
-    every = enumerate(source.splitlines(), 1)
-    return "\n".join(line for n, line in every if n not in numbers and not (about and _explains(about, line)))
-
-
-def _explains(about: re.Pattern[str], line: str) -> bool:
-    return about.match(line) is not None and not line.rstrip().endswith((",", "]")) and "=" not in line

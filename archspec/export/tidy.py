@@ -13,10 +13,28 @@ def tidy(source: str) -> str:
     source = _without_copies(source)
     source = _in_one_line(source)
     source = re.sub(r"\n( *)(\w+) = ([^\n]{1,70}[^\n(\[{,])\n\1return \2(?=\n|$)", r"\n\1return \3", source)
-    source = re.sub(
-        r"\n\n    def __init__\(self\) -> None:\n        super\(\).__init__\(\)(?=\n\n    def |$)", "", source
-    )
+    source = _without_unread_nones(_without_empty_constructor(source))
     return re.sub(r"\n{3,}", "\n\n", source)
+
+
+def _without_empty_constructor(source: str) -> str:
+    """Without one that only hands on what it is given."""
+    head = r"\n\n    def __init__\(self(?:, (\*\w+): nn\.Module)?\) -> None:\n"
+    alone = head + r"        super\(\).__init__\((\*\w+)?\)(?=\n\n    def |$)"
+    found = re.search(alone, source)
+    return source.replace(found.group(), "") if found and found.group(1) == found.group(2) else source
+
+
+def _without_unread_nones(source: str) -> str:
+    """Without `a: Tensor | None = None` where nothing reads a."""
+    gone = []
+    for function in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)):
+        read = {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+        for node in function.body:
+            none = isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Constant) and node.value.value is None
+            if isinstance(node, ast.AnnAssign) and none and ast.unparse(node.target) not in read:
+                gone.append(node.lineno)
+    return "\n".join(line for number, line in enumerate(source.split("\n"), 1) if number not in gone)
 
 
 def _docstrings(source: str) -> str:

@@ -221,11 +221,11 @@ def _pool(op: ir.Pool) -> Call:
 def _sliding_pool(op: ir.SlidingPool) -> Call:
     beyond = around(op, op.space)
     padding = None if beyond.value == (0, 0, 0, 0) else beyond
-    head = (Leaf(op.space.size, "taps"), Leaf(op.space.stride, "stride"))
+    head = {"size": Leaf(op.space.size, "taps"), "stride": Leaf(op.space.stride, "stride"), "around": padding}
     if op.kind == "max":
-        return call("SlidingMax", *head, around=padding)
+        return call("SlidingMax", **head)
     counts = op.count_padding or padding is None
-    return call("SlidingMean", *head, around=padding, count_padding=unless(counts, True, "count_padding"))
+    return call("SlidingMean", **head, count_padding=unless(counts, True, "count_padding"))
 
 
 def _resize(op: ir.Resize) -> Call:

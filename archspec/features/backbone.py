@@ -75,14 +75,21 @@ def keep_parts(network: Network, wanted: Collection[str]) -> None:
         delattr(network.get_submodule(holder), name)
 
 
-def intermediate_maps(network: Any, x: Any, run: Callable[[nn.Module, Any], Any] | None = None) -> list[Tensor]:
-    """Every map in `network.maps` that its parts still give, as (B, C, H, W); x is what goes into the first part."""
+def intermediate_maps(
+    network: Any, x: Any, run: Callable[[nn.Module, Any], Any] | None = None, until: str | None = None
+) -> list[Tensor]:
+    """Every map in `network.maps` that its parts still give, as (B, C, H, W); x is what goes into the first part.
+
+    `run` runs a part; nothing runs after the part `until`.
+    """
     after: dict[str, Any] = {}
     wanted = {each.after for each in network.maps}
     for path, part in parts(network):
         x = part(x) if run is None else run(part, x)
         if path in wanted:
             after[path] = x
+        if path == until:
+            break
     return [as_image(after[each.after], each) for each in network.maps if each.after in after]
 
 

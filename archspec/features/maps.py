@@ -81,4 +81,5 @@ def _strides(ops: tuple[ir.Op, ...]) -> Iterator[tuple[str, int]]:
     for op in ops:
         if isinstance(op.source, Feature) and isinstance(op.target, Feature):
             product *= max(1, round(op.source.height / op.target.height))
+            product = max(1, product // max(1, round(op.target.height / op.source.height)))  # back to a larger map
             yield op.path, product

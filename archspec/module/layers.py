@@ -176,10 +176,10 @@ def _names_below(path: str, ops: tuple[ir.Op, ...]) -> tuple[str, ...]:
 
 
 def _memory_format(op: ir.Op, row: ir.Parameter) -> torch.memory_format:
-    """Convolutions over channels-last maps want such weights, and would copy others each time."""
+    """Convolutions over channels-last maps want such weights, and would copy others each time; patches do not."""
     if not isinstance(op, ir.Connect) or len(row.shape) != 4:
         return torch.contiguous_format
-    convolves = isinstance(op.space, ir.Sliding) and op.channels != "separate"
+    convolves = isinstance(op.space, ir.Sliding) and op.channels != "separate" and op.space.stride != op.space.size
     return torch.channels_last if convolves or row.name == "reduction.weight" else torch.contiguous_format
 
 

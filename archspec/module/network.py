@@ -1,6 +1,7 @@
 """A plan goes in; the module of the whole network comes out: images to logits, at one size or at others."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from itertools import takewhile
 from typing import cast
 
 import torch
@@ -79,7 +80,7 @@ class Network(nn.Module):
         if self.plan_at is None:
             raise _wrong_image(self.program, ("batch", self.program.image.channels, height, width))
         plan = self.plan_at(height, width)
-        _check_parameters(self.program, plan.program)
+        _check_parameters(self.program, plan.program, self.state_dict(keep_vars=True).keys())
         return plan.program, plan.kernels()
 
     def initialise(self, seed: int | None = None) -> None:
@@ -96,17 +97,6 @@ _run_at_uncompiled = _disable_dynamo(Network.run_at)
 """As `torch.compiler.disable` gives it, but without two seconds of imports for everybody who compiles nothing."""
 
 
-def _takes_new(earlier: tuple[ir.Op, ...], op: ir.Op) -> bool:
-    """Whether nobody else has the map that an op takes: the op before it made it, as a step of the same list.
-
-    What leaves a block or a stage may be asked for as a feature map.
-    """
-    before = next((each for each in reversed(earlier) if not isinstance(each, ir.DropPath)), None)
-    if before is None or not branching.gives_new((before,)):
-        return False
-    return before.path.removesuffix(".second").rpartition(".")[0] == op.path.rpartition(".")[0]
-
-
 def _place(root: nn.Module, ops: tuple[ir.Op, ...], kernels: Mapping[str, Kernel], device: torch.device | None) -> None:
     """Put the modules of ops, one after the other, where their paths say, below `root`."""
     for number, op in enumerate(ops):
@@ -117,8 +107,21 @@ def _place(root: nn.Module, ops: tuple[ir.Op, ...], kernels: Mapping[str, Kernel
             continue
         if isinstance(op, ir.Connect) and op.path.endswith(".first") and isinstance(op.space, ir.Point):
             _add(root, op.path.removesuffix(".first"), Factors())
-        takes_new = _takes_new(ops[:number], op)
+        takes_new = branching.gives_new(_before(ops, number))
         _add(root, op.path, Layer(op, kernel_of(op, kernels, takes_new), device, takes_new))
+
+
+def _before(ops: tuple[ir.Op, ...], number: int) -> tuple[ir.Op, ...]:
+    """The ops before one in its part of the network; what another part gave is a feature map that stays as it is."""
+    part = _part(ops[number].path)
+    return tuple(takewhile(lambda op: _part(op.path) == part, reversed(ops[:number])))[::-1]
+
+
+def _part(path: str) -> str:
+    """What runs as one: the stem, a downsample, a block or the head."""
+    names = path.split(".")
+    length = 1 if names[0] != "stages" else 4 if names[2] == "blocks" else 3
+    return ".".join(names[:length])
 
 
 def _add(root: nn.Module, path: str, module: nn.Module) -> None:
@@ -126,12 +129,12 @@ def _add(root: nn.Module, path: str, module: nn.Module) -> None:
     descend(root, parents, Steps).add_module(name, module)
 
 
-def _check_parameters(here: ir.Program, there: ir.Program) -> None:
-    """Raise SpecError unless the same modules can run both programs."""
+def _check_parameters(here: ir.Program, there: ir.Program, own: Collection[str]) -> None:
+    """Raise SpecError unless the same modules, with the parameters `own`, can run both programs."""
     ours, theirs = ir.parameter_table(here), ir.parameter_table(there)
     known = {op.path for op in ir.walk(here.ops)}
     new = next((op.path for op in ir.walk(there.ops) if op.path not in known), None)
-    differing = next((name for name, row in ours.items() if theirs[name].shape != row.shape), None)
+    differing = next((name for name, row in ours.items() if name in own and theirs[name].shape != row.shape), None)
     if new is None and differing is None:
         return
     size, other = (f"{image.height}x{image.width}" for image in (here.image, there.image))

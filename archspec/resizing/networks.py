@@ -5,7 +5,10 @@ from typing import Any
 
 from archspec.errors import Problem, SpecError
 from archspec.resolve import resolve
+from archspec.schema.load import network_from
 from archspec.schema.network import Network
+from archspec.schema.source import read_text
+from archspec.schema.writing import dump_yaml
 
 Pair = tuple[int, int]
 WINDOWS = ("window", "grid", "halo")
@@ -25,7 +28,8 @@ def resized(network: Network, size: Pair, window: Pair | None = None, name: str 
     written["name"] = name or f"{network.name}_{'x'.join(map(str, dict.fromkeys(size)))}"
     if window is not None:
         _replace_windows(written, window)
-    made = Network.model_validate(written)
+    # Written out and read again, so that a size, a window or a name is checked as what a file says.
+    made = network_from(read_text(dump_yaml(written), f"{network.name} resized"))
     resolve(made)
     return made
 

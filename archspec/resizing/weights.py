@@ -125,14 +125,25 @@ def _window_pairs(tensor: Tensor, axis: int, old: ir.Connect, new: ir.Connect) -
 
 def over_offsets(tensor: Tensor, axis: int, old: ir.Connect, new: ir.Connect) -> Tensor:
     """A table over relative offsets: one axis of rows (a relative bias), or the two axes of a kernel."""
-    if isinstance(old.space, ir.Cross) or isinstance(new.space, ir.Cross):
-        return tensor
+    if isinstance(old.space, ir.Cross):
+        return over_cross(tensor, axis, old.source, new.source)
     grids = []
     for op in (old, new):
         grids.append(op.space.size if isinstance(op.space, ir.Sliding) else op.offsets)
     if tensor.shape[axis] == math.prod(grids[0]):
         return over_grid(tensor, axis, *grids)
     return over_taps(tensor, axis, *grids)
+
+
+def over_cross(tensor: Tensor, axis: int, old: ir.Feature, new: ir.Feature) -> Tensor:
+    """An axis of offsets along the row, and then along the column but 0, which the row has."""
+    row, column = tensor.split((2 * old.width - 1, 2 * old.height - 2), axis)
+    above, below = column.split(old.height - 1, axis) if old.height > 1 else (column, column)
+    column = torch.cat([above, row.narrow(axis, old.width - 1, 1), below], axis)
+    row = over_grid(row, axis, (1, 2 * old.width - 1), (1, 2 * new.width - 1))
+    column = over_grid(column, axis, (2 * old.height - 1, 1), (2 * new.height - 1, 1))
+    above, _, below = column.split((new.height - 1, 1, new.height - 1), axis)
+    return torch.cat([row, above, below], axis)
 
 
 def over_taps(tensor: Tensor, axis: int, old: Grid, new: Grid) -> Tensor:

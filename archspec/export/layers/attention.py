@@ -119,7 +119,10 @@ class Attention(nn.Module):
         if self.plain:
             y = F.scaled_dot_product_attention(query, key, value)
         if not self.plain:
-            y = self.weights(query, key, queries(lay_out(x))) @ value
+            logits = self.logits(query, key)
+            if self.from_centre:
+                logits = logits + self.centre_logits(queries(lay_out(x)))
+            y = self.weights(logits) @ value
         y = self.space.join(y.transpose(2, 3).flatten(3))
         if self.project_output:
             y = self.output(y)
@@ -133,43 +136,44 @@ class Attention(nn.Module):
         """(B, L, K, C) -> (B, L, G, K, D)."""
         return x.unflatten(-1, (self.heads, -1)).transpose(2, 3)
 
-    def weights(self, query: Tensor, key: Tensor, x: Tensor) -> Tensor:
-        """How much each query (B, L, G, K, D) takes of each key: (B, L, G, K, R)."""
+    def logits(self, query: Tensor, key: Tensor) -> Tensor:
+        """Products of each query (B, L, G, K, D) and what it reads: (B, L, G, K, R)."""
         logits = query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2)
-        exists = None if self.exists is None else self.exists.unsqueeze(1)
         if self.convolve_products:
-            logits = self.convolved(logits, exists)
+            logits = self.convolved(logits)
         if self.relative:
             logits = logits + self.relative_bias[self.offset].permute(0, 3, 1, 2)
-        if self.from_centre:
-            logits = logits + self.centre_logits(x)
+        return logits
+
+    def weights(self, logits: Tensor) -> Tensor:
+        """How much each position takes of what it reads, (B, L, G, K, R)."""
         if self.combine_heads:
             logits = self.mix_heads(logits.movedim(2, -1)).movedim(-1, 2)
         if not self.softmax:
-            return logits if exists is None else logits * exists
-        if exists is not None:
-            logits = logits.masked_fill(~exists, FAR_BELOW)
+            return logits if self.exists is None else logits * self.exists.unsqueeze(1)
+        if self.exists is not None:
+            logits = logits.masked_fill(~self.exists.unsqueeze(1), FAR_BELOW)
         return logits.softmax(dim=-1)
 
-    def convolved(self, products: Tensor, exists: Tensor | None) -> Tensor:
+    def convolved(self, products: Tensor) -> Tensor:
         """Products of a query, as what it reads lies on the map, convolved around."""
-        if exists is not None:
-            products = products * exists
+        if self.exists is not None:
+            products = products * self.exists.unsqueeze(1)
         laid = products.unflatten(-1, self.area)
-        kernel = self.post_convolution.weight
-        size = kernel.shape[-1]
+        size = self.post_convolution.weight.shape[-1]
         moves = [(u, v) for u in range(size) for v in range(size)]
         total = torch.zeros_like(laid)
         for u, v in moves:
             moved = laid.roll((size // 2 - u, size // 2 - v), (-2, -1))
-            total = total + kernel[:, u, v].view(-1, 1, 1, 1) * moved
+            tap = self.post_convolution.weight[:, u, v].view(-1, 1, 1, 1)
+            total = total + tap * moved
         return total.flatten(-2)
 
     def centre_logits(self, x: Tensor) -> Tensor:
         """A linear function of x (B, L, K, C) for each offset and head."""
         every = torch.einsum("blkc,ohc->blhko", x, self.centre.weight)
         offset = self.offset.unsqueeze(1).expand(*every.shape[1:4], -1)
-        return every.gather(-1, offset.expand(len(x), -1, -1, -1, -1))
+        return every.gather(-1, offset.expand(x.shape[0], -1, -1, -1, -1))
 
 
 class Outlook(nn.Module):

@@ -8,7 +8,7 @@ from archspec.export.layers.steps import parameter
 
 
 class Convolution(nn.Module):
-    """A convolution that mixes channels, of all or of a group.
+    """A convolution that mixes channels.
 
     `around`: columns left and right, rows above and below that are added to the map.
     """

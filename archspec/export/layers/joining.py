@@ -21,7 +21,7 @@ class DropPath(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0:
             return x
-        kept = x.new_empty((len(x), 1, 1, 1)).bernoulli_(1 - self.rate)
+        kept = x.new_empty((x.shape[0], 1, 1, 1)).bernoulli_(1 - self.rate)
         return x * kept / (1 - self.rate)
 
 
@@ -55,13 +55,17 @@ class ShortcutResidual(nn.Module):
             self.add_module(str(number), step)
         self.shortcut = shortcut
         self.steps = len(steps)
-        self.drop = DropPath(drop_path)
+        self.drop_path = drop_path
+        if drop_path:
+            self.drop = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         y = x
         for number in range(self.steps):
             y = self.get_submodule(str(number))(y)
-        return self.drop(y) + self.shortcut(x)
+        if self.drop_path:
+            y = self.drop(y)
+        return y + self.shortcut(x)
 
 
 class Gate(nn.Sequential):
@@ -131,14 +135,18 @@ class Split(nn.ModuleList):
     def forward(self, x: Tensor) -> Tensor:
         results: list[Tensor] = []
         for number, part in enumerate(x.split(self.sizes, dim=-1)):
-            if number in self.cascade:
-                part = part + results[-1]
+            if self.cascade:
+                part = self.cascaded(number, part, results)
             results.append(self[number](part))
         if self.join == "sum":
             return sum_of(results)
         if self.join == "product":
             return product_of(results)
         return torch.cat(results, dim=-1)
+
+    def cascaded(self, number: int, part: Tensor, results: list[Tensor]) -> Tensor:
+        """A slice, with the last result where `cascade` names its branch."""
+        return part + results[-1] if number in self.cascade else part
 
 
 class Streams(nn.ModuleList):

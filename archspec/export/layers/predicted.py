@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from archspec.export.layers.convolution import without_border
 from archspec.export.layers.mixing import Space, mixed
-from archspec.export.layers.steps import BatchNorm, patch_means
+from archspec.export.layers.steps import BatchNorm
 
 
 class Predictor(nn.Module):
@@ -18,13 +18,14 @@ class Predictor(nn.Module):
         hidden: int,
         predicted: int,
         act: nn.Module,
-        norm: bool,
-        hidden_bias: bool,
+        *,
+        normalise: bool = True,
+        hidden_bias: bool = False,
     ) -> None:
         super().__init__()
+        self.normalise = normalise
         self.reduce = nn.Linear(width, hidden, bias=hidden_bias)
-        self.normalise = norm
-        if norm:
+        if normalise:
             self.norm = BatchNorm(hidden)
         self.act = act
         self.predict = nn.Linear(hidden, predicted)
@@ -54,7 +55,7 @@ class DynamicConvolution(Predictor):
         kernels: int,
         stride: tuple[int, int] = (1, 1),
         dilation: tuple[int, int] = (1, 1),
-        norm: bool = True,
+        normalise: bool = True,
         hidden_bias: bool = False,
         softmax: bool = False,
         cropped: bool = False,
@@ -63,7 +64,14 @@ class DynamicConvolution(Predictor):
         position_bias: int = 0,
     ) -> None:
         predicted = kernels * size[0] * size[1]
-        super().__init__(width, hidden, predicted, act, norm, hidden_bias)
+        super().__init__(
+            width,
+            hidden,
+            predicted,
+            act,
+            normalise=normalise,
+            hidden_bias=hidden_bias,
+        )
         self.size = size
         self.around = around
         self.kernels = kernels
@@ -123,14 +131,21 @@ class DynamicMixing(Predictor):
         act: nn.Module,
         *,
         kernels: int,
-        norm: bool = True,
+        normalise: bool = True,
         hidden_bias: bool = False,
         softmax: bool = False,
         by_offset: bool = False,
         channel_bias: bool = False,
         position_bias: int = 0,
     ) -> None:
-        super().__init__(width, hidden, predicted, act, norm, hidden_bias)
+        super().__init__(
+            width,
+            hidden,
+            predicted,
+            act,
+            normalise=normalise,
+            hidden_bias=hidden_bias,
+        )
         self.space = space
         self.kernels = kernels
         self.softmax = softmax
@@ -173,12 +188,19 @@ class ChannelWeighting(Predictor):
         act: nn.Module,
         *,
         kernels: int,
-        norm: bool = True,
+        normalise: bool = True,
         hidden_bias: bool = False,
         channel_bias: bool = False,
         position_bias: int = 0,
     ) -> None:
-        super().__init__(width, hidden, kernels, act, norm, hidden_bias)
+        super().__init__(
+            width,
+            hidden,
+            kernels,
+            act,
+            normalise=normalise,
+            hidden_bias=hidden_bias,
+        )
         self.kernels = kernels
         self.channel_bias = channel_bias
         self.position_bias = position_bias
@@ -209,7 +231,7 @@ class DynamicLinear(Predictor):
         *,
         groups: int = 1,
         one_for_all: bool = False,
-        norm: bool = True,
+        normalise: bool = True,
         hidden_bias: bool = False,
         channel_bias: bool = False,
         position_bias: int = 0,
@@ -218,7 +240,14 @@ class DynamicLinear(Predictor):
         if one_for_all:
             rows = out_width // groups
         predicted = rows * (width // groups)
-        super().__init__(width, hidden, predicted, act, norm, hidden_bias)
+        super().__init__(
+            width,
+            hidden,
+            predicted,
+            act,
+            normalise=normalise,
+            hidden_bias=hidden_bias,
+        )
         self.groups = groups
         self.one_for_all = one_for_all
         self.channel_bias = channel_bias
@@ -236,63 +265,6 @@ class DynamicLinear(Predictor):
         weight = weight.unflatten(1, (self.groups, -1))
         x = x.unflatten(-1, (self.groups, -1))
         y = torch.einsum("bgdc,bhwgc->bhwgd", weight, x).flatten(3)
-        if self.channel_bias:
-            y = y + self.bias
-        if self.position_bias:
-            y = y + self.bias.view(*y.shape[1:3], 1)
-        return y
-
-
-class LocalMixing(Predictor):
-    """Each position predicts the weights of what it reads (involution)."""
-
-    exists: Tensor | None
-
-    def __init__(
-        self,
-        width: int,
-        hidden: int,
-        reads: int,
-        space: Space,
-        act: nn.Module,
-        *,
-        kernels: int,
-        stride: tuple[int, int] = (1, 1),
-        norm: bool = True,
-        hidden_bias: bool = False,
-        softmax: bool = False,
-        reduction: nn.Module | None = None,
-        channel_bias: bool = False,
-        position_bias: int = 0,
-    ) -> None:
-        predicted = reads * kernels
-        super().__init__(width, hidden, predicted, act, norm, hidden_bias)
-        self.space = space
-        self.kernels = kernels
-        self.stride = stride
-        self.softmax = softmax
-        self.reduction = reduction
-        self.channel_bias = channel_bias
-        self.position_bias = position_bias
-        self.register_buffer("exists", space.exists(), persistent=False)
-        if channel_bias:
-            self.bias = nn.Parameter(torch.zeros(width))
-        if position_bias:
-            self.bias = nn.Parameter(torch.zeros(position_bias))
-
-    def forward(self, x: Tensor) -> Tensor:
-        read = x
-        if self.reduction is not None:
-            read = self.reduction(x)
-        values = self.space.keys(self.space.lay_out(read))  # (B, L, R, C)
-        z = x
-        if self.stride != (1, 1):
-            z = patch_means(x, self.stride)
-        weight = self.space.queries(self.space.lay_out(self.weights(z)))
-        weight = weight.unflatten(-1, (-1, self.kernels)).permute(0, 4, 1, 2, 3)
-        if self.softmax:
-            weight = weight.softmax(dim=-1)
-        y = self.space.join(mixed(weight, self.exists, values))
         if self.channel_bias:
             y = y + self.bias
         if self.position_bias:

@@ -87,7 +87,7 @@ class Neighbours:
     """
 
     map_size: tuple[int, int]
-    size: tuple[int, int]
+    taps: tuple[int, int]
     target: tuple[int, int]
     before: tuple[int, int]
     stride: tuple[int, int] = (1, 1)
@@ -105,36 +105,36 @@ class Neighbours:
         after, span = [], []
         for axis in (0, 1):
             span.append((self.target[axis] - 1) * self.stride[axis] + 1)
-            reach = span[axis] + self.dilation[axis] * (self.size[axis] - 1)
+            reach = span[axis] + self.dilation[axis] * (self.taps[axis] - 1)
             after.append(max(0, reach - self.before[axis] - self.map_size[axis]))
         x = F.pad(x, (0, 0, self.before[1], after[1], self.before[0], after[0]))
-        taps = []
-        for t in range(self.size[0]):
+        parts = []
+        for t in range(self.taps[0]):
             top = t * self.dilation[0]
-            for u in range(self.size[1]):
+            for u in range(self.taps[1]):
                 left = u * self.dilation[1]
                 part = x[:, top : top + span[0], left : left + span[1]]
-                taps.append(part[:, :: self.stride[0], :: self.stride[1]])
-        return torch.stack(taps, dim=3).flatten(1, 2)
+                parts.append(part[:, :: self.stride[0], :: self.stride[1]])
+        return torch.stack(parts, dim=3).flatten(1, 2)
 
     def join(self, y: Tensor) -> Tensor:
         return y.squeeze(2).unflatten(1, self.target)
 
     def exists(self) -> Tensor | None:
-        """(N', 1, R)."""
+        """(H' * W', 1, R): False where a tap is outside the map."""
         there = torch.ones(1, *self.map_size, 1)
         return self.keys(there)[0, :, None, :, 0] > 0
 
     @property
     def offset_count(self) -> int:
-        return self.size[0] * self.size[1]
+        return self.taps[0] * self.taps[1]
 
     def offsets(self) -> Tensor:
         return self.opposite_offsets()
 
     def opposite_offsets(self) -> Tensor:
         """Tables over the taps of a sliding window are in the order of the taps."""
-        return torch.arange(self.size[0] * self.size[1])[None, None]
+        return torch.arange(self.taps[0] * self.taps[1])[None, None]
 
 
 @dataclass(frozen=True)

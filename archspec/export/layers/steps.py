@@ -52,7 +52,10 @@ class CentringBatchNorm(BatchNorm):
         channels: int,
         eps: float = 1e-5,
     ) -> None:
-        super().__init__(channels, eps)
+        super().__init__(
+            channels,
+            eps=eps,
+        )
         self.centring = ChannelWeight(channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -101,7 +104,7 @@ class ClassToken(nn.Module):
         self.weight = parameter(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        token = self.weight.expand(len(x), 1, -1)
+        token = self.weight.expand(x.shape[0], 1, -1)
         return torch.cat([token, x.flatten(1, 2)], dim=1).unsqueeze(1)
 
 

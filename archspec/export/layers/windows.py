@@ -89,21 +89,24 @@ class Windows:
         return y[:, : self.map_size[0], : self.map_size[1]]
 
     def exists(self) -> Tensor | None:
-        """(L, 1 or K, R): False across the wrap of the shift, and at masked padding."""
+        """(L, 1 or K, R): False where a position does not read another; None: nowhere."""
         exists: Tensor | None = None
         if self.masked:
             there = self.lay_out(torch.ones(1, *self.map_size, 1))
-            exists = self.keys(there)[0, :, None, :, 0] > 0
+            filled = self.keys(there)[0, :, None, :, 0] > 0
+            exists = filled
         if self.shift != (0, 0):
+            # Both sides of the wrap are neighbours in the rolled map only.
             height = self.grid[0] * self.window[0]
             width = self.grid[1] * self.window[1]
             rows = torch.arange(height) < self.shift[0]
             columns = torch.arange(width) < self.shift[1]
-            sides = 2 * rows[:, None] + 1 * columns[None, :]
+            sides = 2 * rows[:, None] + columns[None, :]
             rolled = sides.roll((-self.shift[0], -self.shift[1]), (0, 1))
             parts = self.queries(rolled[None, :, :, None])[0, :, :, 0]
-            beside = parts[:, :, None] == parts[:, None, :]
-            exists = beside if exists is None else exists & beside
+            exists = parts[:, :, None] == parts[:, None, :]
+            if self.masked:
+                exists = exists & filled
         return exists
 
     @property

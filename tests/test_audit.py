@@ -15,7 +15,7 @@ from archspec.results.records import EpochRecord
 from archspec.search.auditing import Pool, Trained, audited, chosen, of_study
 from archspec.search.data.config import DataConfig
 from archspec.search.runner import search
-from studies import Recorder, write_study
+from studies import SPACE, Recorder, write_study
 
 GENERATOR = np.random.default_rng(0)
 
@@ -153,3 +153,17 @@ def test_what_cannot_be_audited_says_so(tmp_path: Path) -> None:
     search(study, Recorder(), workers=1)
     with pytest.raises(StudyError, match="at least two trained networks"):
         of_study(str(tmp_path / "study.yaml"), (f"output={study.folder}",))
+
+
+def test_a_space_is_audited_at_two_lengths_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has a table of its own; the second does not ask for another place, which nobody could give."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "space.yaml").write_text(SPACE)
+    words = ["audit", "space.yaml", "--points", "2", "--seeds", "1", "--images", "8", "--proxy", "params"]
+    for change in ("data.size=16", "data.classes=4", "data.train=32", "data.val=16", "recipe.batch=16"):
+        words += ["--set", change]
+    for epochs in ("2", "3"):
+        result = CliRunner().invoke(app, [*words, "--epochs", epochs])
+        assert result.exit_code == 0, result.output
+        assert f"after {epochs} epochs" in result.output
+    assert len(list((tmp_path / "results" / "audit").glob("*.parquet"))) == 2

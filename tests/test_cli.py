@@ -13,6 +13,7 @@ import archspec
 from archspec.cli import clash
 from archspec.cli.app import COMMANDS, app
 from archspec.schema.legality import all_combinations
+from studies import SPACE, write_study
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -197,3 +198,60 @@ def test_the_other_archspec_in_one_environment_stops_the_command(tmp_path: Path)
     assert result.returncode == 1
     assert "archspec 0.2.7" in result.stderr
     assert clash() is None
+
+
+def test_a_study_that_names_what_there_is_not_is_refused_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(
+        "study: 1\nname: misspelt\nspace: conectivity_nano\nreferences: [swin_nano, swin_nanno]\nbudget: {trials: 1}\n"
+    )
+    heavy = "{'torch', 'timm', 'optuna', 'plotly', 'sqlalchemy'}"
+    code = f"""
+import sys
+from archspec.cli import main
+sys.argv = ['archspec', 'search', {str(file)!r}]
+try:
+    main()
+finally:
+    print(sorted({heavy} & set(sys.modules)))
+"""
+    result = subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT, capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (1, "[]\n"), result.stderr
+    said = result.stderr.splitlines()
+    assert said[0].startswith(f"{file}:3:8: space: a search space is ")
+    assert said[2].startswith("    nearest: connectivity_nano, ")
+    assert said[3].startswith(f"{file}:4:25: references.1: a network is named")
+    assert said[5].startswith("    nearest: swin_nano")
+
+
+def test_a_value_of_the_command_line_is_found_there() -> None:
+    said = run("search", "studies/quickstart.yaml", "--set", "space=nothing_like_it").stderr
+    assert said.startswith("--set space:1:8: space: a search space is ")
+    said = run("search", "studies/quickstart.yaml", "--set", "recipe.epochs=none").stderr
+    assert said.startswith("--set recipe.epochs:1:8: recipe.epochs: ")
+
+
+def test_a_space_that_is_searched_to_its_end_is_reported(tmp_path: Path) -> None:
+    one_axis = SPACE.replace("{choose: [8, 12, 16]}", "8").replace("{range: [1, 2]}", "1")
+    study = write_study(tmp_path, space=one_axis)
+    words = ["--set", f"output={study.folder}", "--set", "recipe.epochs=1", "--set", "budget.trials=50"]
+    result = run("search", str(tmp_path / "study.yaml"), *words)
+    assert result.returncode == 0, result.stderr
+    assert "no feasible point of the space is left to evaluate: the study is over before its budget" in result.stderr
+    assert "small: 6 trials" in result.stdout
+    assert (study.folder / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("objectives=[{maximise: accuracy}, {minimize: macs}]", "the only key here is minimise"),
+        ("storage=mysql://host/db", "results are stored in SQLite or PostgreSQL"),
+    ],
+)
+def test_what_a_study_cannot_mean_is_told_before_anything_is_made(change: str, said: str, tmp_path: Path) -> None:
+    result = run("search", "studies/quickstart.yaml", "--set", change, "--set", f"output={tmp_path / 'out'}")
+    assert result.returncode == 1
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "out").exists()

@@ -6,18 +6,27 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from archspec.errors import SpecError, StudyError
-from archspec.results.records import EndedTrial
+from archspec.resolve import resolve
+from archspec.results.leases import Leases
+from archspec.results.records import EndedTrial, EvaluationRequest
+from archspec.results.status import StudyStatus
+from archspec.schema.load import network_from
 from archspec.schema.network import Network
+from archspec.schema.source import read_text
+from archspec.search.heartbeat import Heartbeat
+from archspec.search.job import Job
 from archspec.search.machine import is_gone, kernel_kills, process_place
 from archspec.search.policies import Failures, Policy
 from archspec.search.processes import ForkServer
+from archspec.search.proposals import Proposals
 from archspec.search.recipe import Recipe
-from archspec.search.runner import open_store, search
+from archspec.search.runner import open_store, prepare, search, urls_of
 from archspec.search.study import Study, load_study
 from studies import Recorder, check_invariants, cloned, trials_of, write_study
 
@@ -225,3 +234,44 @@ def test_a_micro_batch_takes_the_same_steps(tmp_path: Path) -> None:
         curves.append([epoch.train_loss for epoch in found.history])
     np.testing.assert_allclose(curves[1], curves[0], rtol=1e-5)
     np.testing.assert_allclose(curves[2], curves[0], rtol=1e-5)
+
+
+def test_a_network_that_is_too_large_to_be_built_is_out_of_memory(server: ForkServer) -> None:
+    """A matrix of 17 GB in a process that may have 8 GB: the allocator refuses it before any training."""
+    spec = """
+archspec: 1
+name: huge
+input: {size: 8, channels: 3}
+classes: 4
+stages: [{width: 3, depth: 1, block: wide}]
+head: {pool: mean}
+blocks: {wide: [linear: {width: 65536}, linear: {width: 65536}, linear: {width: 3}]}
+"""
+    job = Job("train", {}, "cpu", spec=spec, digest=resolve(network_from(read_text(spec))).digest)
+    with cloned(server) as own:
+        resource.prlimit(own.pid or 0, resource.RLIMIT_AS, (8 * 2**30, resource.RLIM_INFINITY))
+        said = own.result(job)
+    assert (said["kind"], said["cause"]) == ("ended", "out_of_memory"), said
+
+
+def test_the_circuit_breaker_looks_at_this_run_only(tmp_path: Path, server: ForkServer) -> None:
+    """What the store answers ended long ago: it does not push failures of an earlier run among those of this one."""
+    study = write_study(tmp_path, "failures.error={consecutive: 2}")
+    prepared = prepare(study, server, 1, str)
+    request = EvaluationRequest(study.name, "d", prepared.requester.protocol, study.seed, "", trial=0)
+    with open_store(study) as store, Heartbeat(Leases(store, "me", "here", 60.0)) as heartbeat:
+        store.save_study(replace(store.get_study(study.name), name="before"))
+        for number in (2, 3):
+            one = replace(request, study="before", digest=f"d{number}", trial=number)
+            store.finish_evaluation(store.start_evaluation(one).uuid, "ok", values={"accuracy": 0.5})
+        for number in range(4):
+            one = replace(request, digest=f"d{number}", trial=number)
+            store.finish_evaluation(store.start_evaluation(one).uuid, "error")
+        proposals = Proposals(
+            study, prepared.spaces, StudyStatus(store, study.name), Leases(store, "me", "here", 60.0), heartbeat,
+            prepared.requester, urls_of(study).optuna, study.name, frozenset({0, 1}),
+        )  # fmt: skip
+        proposals._check()  # does not stop the study
+        proposals.ended_before = frozenset()
+        with pytest.raises(StudyError, match="the last 2 trials failed"):
+            proposals._check()

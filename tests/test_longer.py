@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import archspec
 from archspec.artifacts import load_weights
 from archspec.cli.app import app
-from archspec.errors import StudyError
+from archspec.errors import SpecError, StudyError
 from archspec.search.data.load import open_data
 from archspec.search.evaluation import evaluate
 from archspec.search.longer import promoted, train_longer
@@ -59,6 +59,16 @@ def test_a_trial_that_is_not_there_is_told(tmp_path: Path) -> None:
     search(study, Recorder())
     with pytest.raises(StudyError, match=r"no trial 7\n.*trials 0 to 0"):
         promoted(study, 7, None, None)
+
+
+def test_so_few_epochs_that_the_recipe_does_not_hold_are_refused(tmp_path: Path) -> None:
+    study = write_study(tmp_path, "budget.trials=1", "recipe={epochs: 2, batch: 16, warmup_epochs: 1}")
+    search(study, Recorder())
+    assert promoted(study, 0, None, None)[1].epochs == 6
+    with pytest.raises(SpecError, match=r"warmup_epochs \(1.0\) must be less than epochs \(1\)"):
+        promoted(study, 0, 1, None)
+    words = ["promote", str(tmp_path / "study.yaml"), "0", "--epochs", "-5"]
+    assert CliRunner().invoke(app, words).exit_code == 2
 
 
 TRAIN = ("train", "dw_conv_nano", "--size", "16", "--set", "data.train=64", "--set", "data.val=32", "--device", "cpu")

@@ -1,13 +1,19 @@
 """The space of a study that was run is edited: a plan is printed, trials stay where they are points, and it goes on."""
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from archspec.errors import StudyError
+from archspec.results.leases import Leases
 from archspec.results.records import EvaluationRecord
+from archspec.results.status import StudyStatus
+from archspec.search.heartbeat import Heartbeat
+from archspec.search.optuna_study import optuna_name
 from archspec.search.processes import ForkServer
-from archspec.search.runner import open_store, search
+from archspec.search.proposals import Proposals
+from archspec.search.runner import open_store, prepare, search, urls_of
 from archspec.search.study import Study
 from studies import SPACE, Recorder, cloned, optuna_trials, trials_of, write_study
 
@@ -135,3 +141,26 @@ def test_a_worker_of_the_space_before_stops(tmp_path: Path, server: ForkServer) 
     with pytest.raises(StudyError, match="was edited meanwhile"):
         search(study, Editor(), server=server)
     assert len(trials_of(study)) == 3
+
+
+def test_what_is_no_point_of_the_edited_space_teaches_nobody(tmp_path: Path, server: ForkServer) -> None:
+    """The genes stay and the network around them changes: the old curves say nothing of the new points."""
+    guided = ("recipe.epochs=1", "data.train=32", "data.val=16", "sampler={name: tpe, startup: 2}")
+    search(write_study(tmp_path, *guided, "budget.trials=5"), Recorder(), server=server)
+    edited = SPACE.replace("{ratio: 2, act: gelu}", "{ratio: 2, act: relu}")
+    said: list[str] = []
+    search(write_study(tmp_path, *guided, "budget.trials=7", space=edited), Recorder(), server=server, say=said.append)
+    study = write_study(tmp_path, *guided, "budget.trials=8", space=edited)
+    assert "0 of 5 trials are points of the new space" in said[0]
+    prepared = prepare(study, server, 1, said.append)
+    with open_store(study) as store, Heartbeat(Leases(store, "me", "here", 60.0)) as heartbeat:
+        proposals = Proposals(
+            study, prepared.spaces, StudyStatus(store, study.name), Leases(store, "me", "here", 60.0), heartbeat,
+            prepared.requester, urls_of(study).optuna, optuna_name(store.get_study(study.name)), frozenset(),
+        )  # fmt: skip
+        with closing(proposals), proposals.turn() as mine:
+            assert mine
+            proposals.next()
+            assert proposals.guide is not None
+            seen = [dict(each.cost) for each in proposals.guide.seen]
+        assert seen == [dict(record.cost) for record in trials_of(study)[5:7]], "the trials since the edit"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from archspec.results.race_table import race_facts, race_section
 from archspec.results.records import EvaluationRecord, Objective, StudyRecord, replicate_name
 from archspec.results.samples import Sample
 from archspec.search.runner import open_store, search
+from archspec.search.worker import Worker
 from studies import Recorder, write_study
 
 ACCURACY = Objective("accuracy")
@@ -209,3 +211,13 @@ def test_the_table_says_n_and_interval_with_every_number() -> None:
 
 def test_racing_defaults() -> None:
     assert (Racing().looks, Racing().most) == (6, 40)
+
+
+def test_a_worker_stays_while_others_train_new_seeds() -> None:
+    """Another worker has just asked for the round: there is nothing to ask for, and still something to do."""
+    trials = [trial(0, 0.8), trial(1, 0.7)]
+    running = again(trials[0], 1, 0.0, state="running", cause=None, values={})
+    store = SimpleNamespace(get_study=lambda name: asked(contenders=2), evaluations=lambda name: [*trials, running])
+    worker = SimpleNamespace(study=SimpleNamespace(racing=Racing(), name="s"), leases=SimpleNamespace(store=store))
+    worker.proposals = SimpleNamespace(requester=None)
+    assert Worker._race(worker)  # type: ignore[arg-type]

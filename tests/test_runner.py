@@ -7,14 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from archspec.errors import StoreError, StudyError
+from archspec.results.tables import EvaluationRow, StudyRow
 from archspec.search.processes import ForkServer
-from archspec.search.runner import finished, open_store
+from archspec.search.runner import finished, open_store, urls_of
 from archspec.search.runner import search as search_with
 from archspec.search.study import Study
 from archspec.search.suggest import SpaceExhausted
-from studies import SPACE, Recorder, Terminal, check_invariants, trials_of, wait_for, write_study
+from studies import SPACE, Recorder, Terminal, check_invariants, optuna_trials, trials_of, wait_for, write_study
 
 Search = Callable[[Study, Recorder], None]
 
@@ -116,7 +118,69 @@ def test_a_study_with_another_seed_or_objective_under_the_same_name_is_refused(t
     search(write_study(tmp_path, "budget.trials=1", "recipe.epochs=1"), Recorder())
     for change in ("seed=1", "objectives=[{maximise: accuracy}]"):
         with pytest.raises(StoreError, match="exists and differs"):
-            search(write_study(tmp_path, "budget.trials=1", change), Recorder())
+            search(write_study(tmp_path, "budget.trials=1", "recipe.epochs=1", change), Recorder())
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ("recipe.epochs=2", "recipe.epochs: 1 there, 2 here"),
+        ("data.train=48", "data.train: 64 there, 48 here"),
+        ("recipe.eval_batch=16", None),
+    ],
+)
+def test_results_of_two_recipes_are_not_mixed(tmp_path: Path, change: str, found: str | None, search: Search) -> None:
+    search(write_study(tmp_path, "budget.trials=1", "recipe.epochs=1"), Recorder())
+    study = write_study(tmp_path, "budget.trials=2", "recipe.epochs=1", change)
+    if found is None:
+        search(study, Recorder())
+    else:
+        with pytest.raises(StudyError, match=rf"'small' was begun with other data or another recipe(.|\n)*{found}"):
+            search(study, Recorder())
+    assert len(trials_of(study)) == (2 if found is None else 1)
+
+
+def test_what_another_study_stopped_early_is_trained_here(tmp_path: Path, search: Search) -> None:
+    one_axis = SPACE.replace("{choose: [8, 12, 16]}", "8").replace("{range: [1, 2]}", "1")
+    shared = (f"storage=sqlite:///{tmp_path / 'shared.db'}", "budget.trials=6")
+    halving = "pruner={name: successive_halving, reduction: 2}"
+    first = write_study(tmp_path, *shared, halving, space=one_axis)
+    search(first, Recorder())
+    stopped = {record.digest for record in trials_of(first) if record.state == "pruned"}
+    assert stopped
+    second = write_study(tmp_path, *shared, "name=second", space=one_axis)
+    search(second, Recorder())
+    found = trials_of(second)
+    assert {record.state for record in found} == {"complete"}
+    assert {record.digest for record in found if record.cached_from is None} == stopped
+
+
+@pytest.mark.parametrize("written", ["postgres://me:secret@host/db", "postgresql://me:secret@host/db"])
+def test_both_books_are_told_one_url_with_its_driver(tmp_path: Path, written: str) -> None:
+    urls = urls_of(write_study(tmp_path, f"storage={written}"))
+    assert urls.store == urls.optuna == "postgresql+psycopg://me:secret@host/db"
+
+
+def test_storage_may_be_the_path_of_a_file(tmp_path: Path, search: Search) -> None:
+    study = write_study(tmp_path, f"storage={tmp_path / 'all.db'}", "budget.trials=1", "recipe.epochs=1")
+    search(study, Recorder())
+    check_invariants(study, 1)
+    assert (tmp_path / "all.db").exists()
+
+
+def test_a_wide_range_of_which_hardly_a_point_is_feasible_is_searched(tmp_path: Path, search: Search) -> None:
+    """Three widths of 64 choices, of which only the smallest few keep the constraint: no draw finds them."""
+    stages = ", ".join(["{width: {range: [8, 512], step: 8}, depth: 1, block: dw}"] * 3)
+    wide = SPACE.replace(
+        "stages:\n    - {width: {choose: [8, 12, 16]}, depth: {range: [1, 2]}, block: dw}", f"stages: [{stages}]"
+    )
+    wide = wide.replace("params <= 3K", "params <= 8K").replace(
+        "stem: {patch: 4, norm: layer}", "stem: {patch: 1}\n  downsample: {merge: 2}"
+    )
+    study = write_study(tmp_path, "sampler.name=random", "recipe.epochs=1", "budget.trials=3", space=wide)
+    search(study, Recorder())
+    check_invariants(study, 3)
+    assert all(record.cost["params"] <= 8000 for record in trials_of(study))
 
 
 def epochs_recorded(study: Study) -> int:
@@ -197,3 +261,27 @@ def test_a_space_that_cannot_stand_at_the_size_of_the_data_says_why(tmp_path: Pa
     study = write_study(tmp_path, "data.size=8", space=inside)
     with pytest.raises(StudyError, match=r"no feasible point at 8x8 pixels(.|\n)*must fit into the map"):
         search(study, Recorder())
+
+
+def test_networks_are_timed_on_the_device(tmp_path: Path, search: Search) -> None:
+    """With a sampler that learns from times, and rungs, at which there are none yet."""
+    objectives = "objectives=[{minimise: latency}, {maximise: accuracy}, {maximise: throughput}]"
+    halving = "pruner={name: successive_halving, reduction: 3}"
+    changes = (objectives, halving, "sampler.startup=4", "recipe.epochs=4")
+    study = write_study(tmp_path, *changes, "budget.trials=8")
+    search(study, Recorder())
+    records = trials_of(study)
+    assert {record.state for record in records} == {"complete", "pruned"}
+    for record in records:
+        # A batch of 16 takes longer than an image, and less than 16 of them one after the other.
+        assert 1 / 16 < record.values["latency"] * record.values["throughput"] / 16 < 16
+    told = {trial.number: trial.values for trial in optuna_trials(study)}
+    for record in records:
+        if record.state == "complete":
+            assert told[record.trial or 0] == [record.values[name] for name in ("latency", "accuracy", "throughput")]
+    with open_store(study) as store, store.engine.begin() as connection:
+        environment = {"device": "cpu", "processor": "Intel 8086", "threads": 1}
+        connection.execute(update(StudyRow).values(environment=environment))
+        connection.execute(update(EvaluationRow).values(protocol="of that machine"))
+    with pytest.raises(StudyError, match=r"machine\.processor: Intel 8086 there, "):
+        search(write_study(tmp_path, *changes, "budget.trials=9"), Recorder())

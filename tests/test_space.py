@@ -21,6 +21,7 @@ from archspec.search.space import (
     find,
     load_space,
     named_points,
+    nearest_to_feasible,
     neighbours,
     network,
     point,
@@ -260,6 +261,19 @@ def test_a_space_without_feasible_points_says_what_is_tightest(space_of: Any) ->
     space = space_of(HEAD + "constraints: [params <= 1K, macs <= 100G]\n")
     seen = feasible_share(space)
     assert (count(space), seen.share, seen.tightest) == (1, 0.0, "params <= 1K")
+    nearest = nearest_to_feasible(space)
+    assert not nearest.is_feasible
+    assert str(nearest).startswith("params <= 1K; the nearest point found has ")
+
+
+def test_a_feasible_point_is_found_at_the_far_end_of_wide_ranges(space_of: Any) -> None:
+    wide = "{width: {range: [4, 2048], step: 4}, depth: 1, block: dw}"
+    stages = f"network: {{stages: [{wide}, {wide}, {wide}]}}\n"
+    space = space_of(HEAD + stages + "constraints: [params <= 4K]\n")
+    assert feasible_share(space, samples=200).share == 0
+    found = nearest_to_feasible(space, samples=20)
+    assert found.is_feasible
+    assert point(space, found.assignment or {}).cost.params <= 4000
 
 
 # ------------------------------------------------------------------ membership

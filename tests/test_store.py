@@ -8,7 +8,7 @@ import pytest
 from store_requests import STUDY, ask
 
 from archspec.errors import StoreError
-from archspec.results.records import EpochRecord, Objective
+from archspec.results.records import Cause, EpochRecord, Objective
 from archspec.results.store import Store
 
 
@@ -148,6 +148,24 @@ def test_an_equal_point_is_never_trained_twice(store: Store) -> None:
     assert [record.cached_from for record in store.evaluations("first")] == [None, "first: trial 3"]
     assert store.evaluations("first")[1].params == {"space": "sliding"}
     assert store.evaluations("second") == (cached,)
+
+
+@pytest.mark.parametrize("cause", ["pruned", "timeout"])
+def test_what_did_not_come_to_its_end_answers_no_other_study(store: Store, cause: Cause) -> None:
+    store.save_study(replace(STUDY, name="second"))
+    first = store.start_evaluation(ask(3, digest="same"))
+    store.finish_evaluation(first.uuid, cause)
+    assert store.start_evaluation(ask(4, digest="same")).cached_from == "first: trial 3"
+    again = ask(0, study="second", digest="same")
+    own = store.start_evaluation(again)
+    assert (own.uuid != first.uuid, own.state, own.cached_from) == (True, "running", None)
+    assert store.start_evaluation(again).uuid == own.uuid
+    store.finish_evaluation(own.uuid, "ok", values={"accuracy": 0.5})
+    named = store.start_evaluation(ask(None, reference="swin_nano", digest="same"))
+    # A named point is trained to its end, in the study of the trial that was not as well.
+    assert (named.state, named.cached_from) == (
+        ("running", None) if cause == "pruned" else ("failed", "first: trial 3")
+    )
 
 
 def test_another_protocol_or_seed_is_another_evaluation(store: Store) -> None:

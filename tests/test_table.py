@@ -17,7 +17,7 @@ from archspec.search.data.config import DataConfig
 from archspec.search.recipe import Recipe
 from archspec.search.runner import open_store, search
 from archspec.search.space import load_space
-from archspec.search.study import load_study
+from archspec.search.study import Study, load_study
 from archspec.search.table import Table, read_table, replay, write_table
 from archspec.search.tabulate import Tabulation, enrol, tabulate
 from studies import SPACE, Recorder
@@ -184,8 +184,8 @@ def test_more_seeds_and_points_are_added_to_the_table_that_is_there(tmp_path: Pa
         tabulate(replace(asked, recipe=asked.recipe.model_copy(update={"lr": 5e-3})))
 
 
-def test_a_study_asks_a_table_without_its_images(tmp_path: Path) -> None:
-    """The images of the table are gone; the study is answered, and refused where it says something else."""
+def asking(tmp_path: Path) -> tuple[Study, Table]:
+    """A study that asks a table of SPACE, and the table."""
     space = load_space(space_file(tmp_path))
     table = synthetic_table(space, seeds=2)
     data, recipe = DataConfig(name="imagefolder", root="nowhere.tar", size=16), Recipe(epochs=6)
@@ -196,7 +196,41 @@ def test_a_study_asks_a_table_without_its_images(tmp_path: Path) -> None:
         f"data: {{name: imagefolder, root: nowhere.tar, size: 16}}\nrecipe: {{epochs: 6}}\noutput: {tmp_path / 'out'}\n"
         "evaluate: {table: t.parquet}\nobjectives: [{maximise: accuracy}, {minimise: macs}]\n"
     )
+    return load_study(str(tmp_path / "study.yaml")), table
+
+
+def test_a_table_of_a_few_points_of_a_large_space_is_searched(tmp_path: Path) -> None:
+    """24 of 4 million points, under other names of genes: drawing finds none of them."""
+    _, table = asking(tmp_path)
+    large = SPACE.replace("{choose: [8, 12, 16]}", "{range: [8, 2008], step: 4}").replace("params <= 3K", "params >= 1")
+    large = large.replace("ratio: 2", "ratio: {range: [1, 200], name: hidden}").replace("[1, 2]}", "[1, 4]}")
+    (tmp_path / "space.yaml").write_text(large)
+    study = load_study(str(tmp_path / "study.yaml"), ("sampler.name=random", "budget.trials=2"))
+    search(study, Recorder())
+    with open_store(study) as store:
+        assert {record.digest in table for record in store.evaluations("asks")} == {True}
+
+
+def test_a_table_without_a_point_of_the_space_is_refused(tmp_path: Path) -> None:
+    asking(tmp_path)
+    (tmp_path / "space.yaml").write_text(
+        SPACE.replace("[8, 12, 16]", "[20, 24]").replace("params <= 3K", "params >= 1")
+    )
     study = load_study(str(tmp_path / "study.yaml"))
+    with pytest.raises(StudyError, match=r"the table has no feasible point of the space 'tiny'\n.*t.parquet"):
+        search(study, Recorder())
+
+
+def test_a_reference_that_is_not_in_the_table_is_refused(tmp_path: Path) -> None:
+    asking(tmp_path)
+    study = load_study(str(tmp_path / "study.yaml"), ("references=[dw_conv_nano]",))
+    with pytest.raises(StudyError, match=r"references of the table(.|\n)*found: dw_conv_nano"):
+        search(study, Recorder())
+
+
+def test_a_study_asks_a_table_without_its_images(tmp_path: Path) -> None:
+    """The images of the table are gone; the study is answered, and refused where it says something else."""
+    study, table = asking(tmp_path)
     search(study, Recorder())
     with open_store(study) as store:
         records = store.evaluations("asks")
@@ -207,7 +241,7 @@ def test_a_study_asks_a_table_without_its_images(tmp_path: Path) -> None:
         answered = table.answer(record.digest, study.seed, record.trial or 0)
         assert record.curve[-1].val_accuracy == answered.curve[len(record.curve) - 1].val_accuracy
     other = load_study(str(tmp_path / "study.yaml"), ("recipe.lr=1e-3", "name=other"))
-    with pytest.raises(StudyError, match=r"recipe of the study(.|\n)*lr: 0.002 there, 0.001 here"):
+    with pytest.raises(StudyError, match=r"the same data and recipe(.|\n)*recipe.lr: 0.002 there, 0.001 here"):
         search(other, Recorder())
 
 

@@ -79,10 +79,15 @@ def _tabulated(
 ) -> Path:
     """The table of a sample of a space's points, trained as far as it is not there yet."""
     from archspec.cli.tables import protocol
+    from archspec.search.space import load_space
+    from archspec.search.study import protocol_digest
     from archspec.search.tabulate import Tabulation, tabulate
 
     config, recipe = protocol(str(space), None, data, epochs, words)
-    out = Path("results") / "audit" / f"{space.stem}.parquet"
+    # A table for each space and way of training: other epochs are another audit, and leave the one before as it is.
+    facts = {"space": load_space(space).digest, "data": config.protocol(), "recipe": recipe.fingerprint}
+    digest = protocol_digest(facts)
+    out = Path("results") / "audit" / f"{space.stem}-{digest[:8]}.parquet"
     tabulate(Tabulation(space, config, recipe, seeds, out, points, seed), workers, say)
     return out
 

@@ -59,7 +59,9 @@ def headline(study: Study) -> str:
         what = "best" if evaluation.trial is not None else "reference"
         cost = evaluation.cost
         size = f"{cost['params'] / 1e6:.2f} M params, {cost['macs'] / 1e6:.1f} M macs"
-        lines.append(f"  {what:<10} {evaluation.name:<18} {100 * _accuracy(evaluation):5.1f} %  {size}")
+        known = evaluation.measure("accuracy")
+        said = f"{100 * known:5.1f} %" if known is not None else f"{evaluation.cause or evaluation.state:>7}"
+        lines.append(f"  {what:<10} {evaluation.name:<18} {said}  {size}")
     return "\n".join([*lines, *_saved(found), *_raced(found), *_failures(found, study)])
 
 

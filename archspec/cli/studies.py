@@ -27,15 +27,25 @@ def search(
 
     Example: archspec search studies/quickstart.yaml --workers 4 --set budget.trials=20
     """
+    from archspec.search.files import check_named
+    from archspec.search.study import load_study
+
+    loaded = load_study(study, tuple(changes or ()))
+    check_named(loaded)  # before a sampler, a database and torch are imported, which takes seconds
+
     from archspec.cli.findings import data, headline, render
     from archspec.cli.progress import SearchProgress
     from archspec.search.runner import finished
     from archspec.search.runner import search as run
-    from archspec.search.study import load_study
+    from archspec.search.suggest import SpaceExhausted
 
-    loaded = load_study(study, tuple(changes or ()))
     with resumable(), SearchProgress(loaded, finished(loaded)) as progress:
-        run(loaded, progress, workers=workers, say=progress.say)
+        try:
+            run(loaded, progress, workers=workers, say=progress.say)
+        except SpaceExhausted as error:
+            if not finished(loaded):
+                raise
+            progress.say(f"{error}: the study is over before its budget of {loaded.budget.trials} trials is spent")
     page = render(loaded)
     if as_json:
         print_json(data(loaded))
@@ -67,7 +77,7 @@ def report(
 def promote(
     study: StudyArgument,
     trial: Annotated[int, typer.Argument(help="Number of the trial.", min=0)],
-    epochs: Annotated[int | None, typer.Option(help="Epochs of the longer training; left out: 3 times.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of the longer training; left out: 3 times.", min=1)] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the results.")] = None,
     changes: Set = None,
     as_json: Json = False,

@@ -35,13 +35,16 @@ def tabulate(
     """
     import time
 
-    from archspec.search.space.source import space_path
-    from archspec.search.tabulate import Tabulation
+    from archspec.search.space import load_space
+
+    file = load_space(space).path
+    config, recipe = protocol(space, study, data, epochs, tuple(changes or ()))
+
+    from archspec.search.tabulate import Tabulation  # imports torch, which takes seconds
     from archspec.search.tabulate import tabulate as run
 
-    config, recipe = protocol(space, study, data, epochs, tuple(changes or ()))
     deadline = time.time() + hours * 3600 if hours is not None else None
-    asked = Tabulation(space_path(space, None), config, recipe, seeds, out, sample, seed, device, deadline)
+    asked = Tabulation(file, config, recipe, seeds, out, sample, seed, device, deadline)
     with resumable():
         path, found, wanted = run(asked, workers, say)
     if as_json:

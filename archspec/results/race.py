@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from archspec.errors import SpecError
 from archspec.results.plots.pareto import is_beaten
-from archspec.results.records import EvaluationRecord, Objective, StudyRecord, ranked
+from archspec.results.records import TIMED, EvaluationRecord, Objective, StudyRecord, ranked
 from archspec.results.samples import Sample, sample_of
 from archspec.schema.base import Strict
 from archspec.schema.source import read_text
@@ -178,8 +178,8 @@ def contenders(
 
 
 def measured(objectives: Sequence[Objective], records: Iterable[EvaluationRecord]) -> tuple[str, ...]:
-    """The objectives that training measures, in their order: those that are no exact costs."""
-    costs = {name for record in records for name in record.cost}
+    """The objectives that training measures, in their order: no exact costs, and no times, which no seed decides."""
+    costs = {*TIMED, *(name for record in records for name in record.cost)}
     return tuple(objective.name for objective in objectives if objective.name not in costs)
 
 

@@ -13,6 +13,9 @@ Cause = Literal["ok", "pruned", "shape", "out_of_memory", "diverged", "timeout",
 Exit = Cause | Literal["released", "lost"]
 Gene = str | int | float | bool | None
 
+TIMED = ("latency", "throughput")
+"""Objectives that are measured on a device: seconds of one image, and images a second."""
+
 # Why an evaluation ended decides the state it ends in.
 STATE_OF_CAUSE: dict[Cause, State] = {
     "ok": "complete",

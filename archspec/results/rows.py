@@ -1,5 +1,6 @@
 """An open session goes in, rows are found and made, frozen records come out: the store's statements."""
 
+import hashlib
 import math
 import uuid
 from collections import defaultdict
@@ -33,6 +34,7 @@ from archspec.results.tables import (
 
 # The same statement, INSERT ... ON CONFLICT, in the dialects of both databases.
 _INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_OF_ONE_STUDY = "+"
 # Columns of an evaluation's row that its record takes as they are.
 _SAME = (
     *(
@@ -108,17 +110,23 @@ def start(session: Session, request: EvaluationRequest) -> EvaluationRecord:
         _make(session, request, own)
         row = session.scalars(select(TrialRow).filter_by(**own)).one()
     record = evaluation_records(session, [row])[0]
-    if (record.digest, record.protocol, record.seed) != (request.digest, request.protocol, request.seed):
+    begun = {"architecture": record.digest, "protocol": shared_protocol(record.protocol), "seed": record.seed}
+    asked = {"architecture": request.digest, "protocol": request.protocol, "seed": request.seed}
+    apart = [name for name in begun if begun[name] != asked[name]]
+    if apart:
         raise StoreError(
-            f"{record.name} of study {record.study!r} was started with another architecture, protocol or seed"
-            f"\n    found: {request.digest}, {request.protocol}, {request.seed}"
-            f"\n    nearest: {record.digest}, {record.protocol}, {record.seed}"
+            f"{record.name} of study {record.study!r} was started with another {' and '.join(apart)}"
+            f"\n    found: {', '.join(str(asked[name]) for name in apart)}"
+            f"\n    nearest: {', '.join(str(begun[name]) for name in apart)}"
         )
     return record
 
 
 def _make(session: Session, request: EvaluationRequest, own: Mapping[str, Any]) -> None:
     key = {"digest": request.digest, "protocol": request.protocol, "seed": request.seed}
+    if not _answers(session.scalar(select(EvaluationRow).filter_by(**key)), session, request):
+        study = hashlib.sha256(request.study.encode()).hexdigest()[:8]
+        key["protocol"] = f"{request.protocol}{_OF_ONE_STUDY}{study}"
     now, identity = datetime.now(UTC), str(uuid.uuid4())
     new = key | {"uuid": identity, "spec": request.spec, "cost": dict(request.cost), "state": "running"}
     new |= {
@@ -133,6 +141,24 @@ def _make(session: Session, request: EvaluationRequest, own: Mapping[str, Any]) 
     trial = {**own, "uuid": str(uuid.uuid4())}
     trial |= {"evaluation": found, "owns": found == identity, "params": dict(request.params), "asked": now}
     put(session, TrialRow, trial)
+
+
+def _answers(row: EvaluationRow | None, session: Session, request: EvaluationRequest) -> bool:
+    """Whether the evaluation that there is, if there is one, is what the request asks for.
+
+    What was stopped early or failed says as much of the study that ran it (its pruner, its limits, its device) as of
+    the network: it answers nobody else, and no named point, which is trained to its end.
+    """
+    if row is None or row.state in ("running", "complete"):
+        return True
+    own = select(TrialRow.uuid).where(TrialRow.evaluation == row.uuid, TrialRow.study == request.study)
+    to_the_end = row.state == "pruned" and request.reference is not None
+    return not to_the_end and session.scalar(own.limit(1)) is not None
+
+
+def shared_protocol(protocol: str) -> str:
+    """The protocol of an evaluation, also of one that is of one study alone."""
+    return protocol.partition(_OF_ONE_STUDY)[0]
 
 
 def put_epoch(session: Session, evaluation: str, epoch: EpochRecord) -> None:

@@ -46,6 +46,12 @@ class StudyStatus:
         query = select(EvaluationRow.digest).join(TrialRow, TrialRow.evaluation == EvaluationRow.uuid)
         return self.store.read(lambda s: frozenset(s.scalars(query.where(TrialRow.study == self.study))))
 
+    def protocols(self) -> frozenset[str]:
+        """The protocols of the trials and references: one, as long as the study's data and recipe stay."""
+        query = select(EvaluationRow.protocol).join(TrialRow, TrialRow.evaluation == EvaluationRow.uuid).distinct()
+        found = self.store.read(lambda s: s.scalars(query.where(TrialRow.study == self.study)).all())
+        return frozenset(map(rows.shared_protocol, found))
+
     def ended(self) -> tuple[EndedTrial, ...]:
         """The outcomes of the trials, in the order in which they came."""
         query = select(TrialRow.number, EvaluationRow.cause, EvaluationRow.message)

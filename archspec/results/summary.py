@@ -12,7 +12,7 @@ from archspec.results.plots import importance_data, pareto_data
 from archspec.results.plots.pareto import is_beaten
 from archspec.results.race import race
 from archspec.results.race_table import race_facts
-from archspec.results.records import EvaluationRecord, Objective, StudyRecord, completed, ranked
+from archspec.results.records import TIMED, EvaluationRecord, Objective, StudyRecord, completed, ranked
 from archspec.results.savings import savings
 
 # Our own images: they reward connectivity on purpose.
@@ -20,7 +20,7 @@ SYNTHETIC = frozenset({"fractal", "relation"})
 SYNTHETIC_NOTICE = "synthetic data: not a ranking of ImageNet"
 COSTS = ("params", "macs")  # drawn against the main objective when the study does not ask for other ones
 # What cost.py computes without training, here by name: a study without evaluations has no costs to look at.
-EXACT = frozenset({*COSTS, "paper_flops", "activation_bytes", "activation_bytes_train", "activation_bytes_inference"})
+EXACT = frozenset({*COSTS, "paper_flops", "activation_bytes", "inference_activation_bytes"})
 
 
 def is_synthetic(study: StudyRecord) -> bool:
@@ -29,8 +29,8 @@ def is_synthetic(study: StudyRecord) -> bool:
 
 
 def main_objective(study: StudyRecord, records: Sequence[EvaluationRecord]) -> Objective:
-    """The first objective that is measured by training, not a cost; the first one when all are costs."""
-    costs = {name for record in records for name in record.cost} | EXACT
+    """The first objective that is measured by training, not a cost or a time; the first one when all are such."""
+    costs = {name for record in records for name in record.cost} | EXACT | set(TIMED)
     return next((objective for objective in study.objectives if objective.name not in costs), study.objectives[0])
 
 

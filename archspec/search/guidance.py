@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from archspec.results.records import EvaluationRecord, Objective
+from archspec.results.records import TIMED, EvaluationRecord, Objective
 from archspec.search.extrapolation import extrapolated, unbounded
 from archspec.search.rungs import fronts_of
 from archspec.search.space.model import Assignment, SearchSpace, canonical, neighbours, sample
@@ -48,6 +48,7 @@ class Seen:
     cost: Costs
     curves: Mapping[str, tuple[float, ...]]
     out_of_memory: bool = False
+    times: Mapping[str, float] = field(default_factory=dict)
 
 
 def seen_of(record: EvaluationRecord, assignment: Assignment) -> Seen:
@@ -56,7 +57,8 @@ def seen_of(record: EvaluationRecord, assignment: Assignment) -> Seen:
         "accuracy": tuple(epoch.val_accuracy for epoch in record.curve if epoch.val_accuracy is not None),
         "val_loss": tuple(epoch.val_loss for epoch in record.curve if epoch.val_loss is not None),
     }
-    return Seen(assignment, record.cost, curves, record.cause == "out_of_memory")
+    times = {name: record.values[name] for name in TIMED if name in record.values}
+    return Seen(assignment, record.cost, curves, record.cause == "out_of_memory", times)
 
 
 @dataclass
@@ -110,7 +112,9 @@ class Guidance:
         return candidates[int(np.argmax(np.where(likely, promise, -1.0)))]
 
     def _told(self) -> list[Seen]:
-        told = [each for each in self.seen if all(each.curves.get(name) for name in self._measured)]
+        timed = [objective.name for objective in self.objectives if objective.name in TIMED]
+        complete = (each for each in self.seen if all(name in each.times for name in timed))
+        told = [each for each in complete if all(each.curves.get(name) for name in self._measured)]
         if len(told) <= MOST:
             return told
         main, older, latest = self._measured[0], told[: -MOST // 2], told[-MOST // 2 :]
@@ -133,7 +137,8 @@ class Guidance:
         if objective.name in MEASURES:
             curves = [unbounded(each.curves[objective.name], objective.name) for each in told]
             return extrapolated(curves, self.epochs)
-        return _logs([each.cost for each in told], objective), np.zeros(len(told))
+        known = [each.times if objective.name in TIMED else each.cost for each in told]
+        return _logs(known, objective), np.zeros(len(told))
 
     def _improvement(
         self, number: int, told: Sequence[Seen], candidates: Sequence[Assignment], costs: Sequence[Costs]
@@ -145,7 +150,7 @@ class Guidance:
         here, there = [], []
         for objective in self.objectives:
             values, variances = self._ends(told, objective)
-            if objective.name in MEASURES:
+            if objective.name in (*MEASURES, *TIMED):
                 model = self._fitted(objective.name, known, values, variances)
                 mean, error = model.predict(apart)
                 if len(self.objectives) == 1:
@@ -197,9 +202,10 @@ def _expected(ahead: Array, error: Array) -> Array:
     return np.asarray(ahead * ndtr(score) + error * density)
 
 
-def _logs(costs: Sequence[Costs], objective: Objective) -> Array:
-    sign = 1.0 if objective.direction == "maximise" else -1.0
-    return np.array([sign * np.log(max(1, cost[objective.name])) for cost in costs])
+def _logs(known: Sequence[Mapping[str, float]], objective: Objective) -> Array:
+    """Costs or times on a logarithmic scale, larger is better."""
+    sign, least = (1.0 if objective.direction == "maximise" else -1.0), 1e-9 if objective.name in TIMED else 1.0
+    return np.array([sign * np.log(max(least, each[objective.name])) for each in known])
 
 
 def _sizes(costs: Sequence[Costs], features: Sequence[str]) -> Array:

@@ -36,6 +36,8 @@ class Job:
     """The trial that asks, -1 for a reference: a table answers each with one of its seeds."""
     micro_batch: int | None = None
     """Images at a time; None: the whole batch."""
+    timed: tuple[str, ...] = ()
+    """What is timed of the trained network: `latency`, `throughput`."""
 
 
 @dataclass(frozen=True)
@@ -79,4 +81,4 @@ def job_values(job: Job) -> dict[str, Any]:
 
 def job_from(values: Mapping[str, Any]) -> Job:
     """The job of `job_values`."""
-    return Job(**{**values, "earlier": tuple(values["earlier"])})
+    return Job(**{**values, "earlier": tuple(values["earlier"]), "timed": tuple(values["timed"])})

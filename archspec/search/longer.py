@@ -35,17 +35,17 @@ TIMES_LONGER = 3
 def promoted(study: Study, trial: int, epochs: int | None, output: Path | None) -> tuple[Network, Recipe, Path]:
     """The network of a trial, the study's recipe made longer, and the folder where the result goes.
 
-    Raises StudyError when the study has no such trial.
+    Raises StudyError when the study has no such trial, SpecError when so many epochs do not suit its recipe.
     """
     with open_store(study) as store:
         records = store.evaluations(study.name)
     numbers = {record.trial: record for record in records if record.trial is not None}
     if trial not in numbers:
-        highest = max(numbers, default=None)
-        raise StudyError(f"study {study.name!r} has no trial {trial}\n    found: trials 0 to {highest}")
+        found = f"trials 0 to {max(numbers)}" if numbers else "no trial yet"
+        raise StudyError(f"study {study.name!r} has no trial {trial}\n    found: {found}")
     network = network_from(read_text(numbers[trial].spec, f"{study.name}, trial {trial}"))
-    longer = study.recipe.model_copy(update={"epochs": epochs or TIMES_LONGER * study.recipe.epochs})
-    return network, longer, output or study.folder / f"promoted-{trial}"
+    longer = study.recipe.model_dump(mode="json") | {"epochs": epochs or TIMES_LONGER * study.recipe.epochs}
+    return network, validate(Recipe, LocatedDict(longer)), output or study.folder / f"promoted-{trial}"
 
 
 def training_of(

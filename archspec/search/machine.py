@@ -30,11 +30,25 @@ def chosen_device(asked: str) -> str:
     return "cuda" if asked != "cpu" and available else "cpu"
 
 
+DECIDES_TIMES = ("device", "accelerator", "processor", "threads")
+"""The facts of an environment on which the speed of a network depends."""
+
+
+def processor() -> str:
+    """The model of the processor; the kind where Linux does not say which."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
 def versions() -> dict[str, Any]:
     """Versions and processor, without torch."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "processor": processor(),
         "processors": os.cpu_count(),
         "packages": {name: installed(name) for name in PACKAGES},
     }

@@ -75,7 +75,10 @@ def expressed(record: EvaluationRecord, space: SearchSpace) -> Assignment | None
         same = None  # a choice that was removed, or layers that do not fit
     if same is not None and same.program.digest == program.digest:
         return same.assignment
-    return find(space, program)
+    try:
+        return find(space, program)
+    except SpecError:
+        return None  # it would take too many tries: its result stays all the same
 
 
 def _is_feasible(space: SearchSpace, assignment: Assignment) -> bool:

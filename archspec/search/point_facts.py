@@ -4,14 +4,18 @@ Each is computed once: a sampler that is asked again and again, a repair and a s
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from archspec.errors import SpecError
+from archspec.resolve import resolve
+from archspec.schema.load import network_from
+from archspec.schema.source import read_text
 from archspec.search.cheaper import check_rungs
-from archspec.search.space import Assignment, canonical, point
+from archspec.search.space import Assignment, canonical, find, point
 from archspec.search.space.repair import UNUSABLE
 from archspec.search.spaces import Spaces
-from archspec.search.table import Table
+from archspec.search.table import Entry, Table
 
 MAXIMUM_KEPT = 50_000
 
@@ -44,6 +48,19 @@ class PointCache:
                 self.kept.clear()
             found = self.kept[key] = self._computed(assignment)
         return found
+
+    def of_table(self, entry: Entry) -> Assignment | None:
+        """The point that was tabulated: by its genes where they are those of the space, else by its network."""
+        space = self.spaces.trained
+        if entry.genes.keys() != space.by_name.keys():
+            with suppress(SpecError):  # it would take too many tries
+                return find(space, resolve(network_from(read_text(entry.spec, entry.name))))
+            return None
+        # A table writes the labels of a gene as text where they are of several kinds.
+        labels = {gene.name: {str(each): each for each in gene.choices} for gene in space.genes}
+        said = {name: labels[name].get(str(label)) for name, label in entry.genes.items()}
+        known = {name: label for name, label in said.items() if label is not None}
+        return known if len(known) == len(said) else None
 
     def _computed(self, assignment: Assignment) -> PointFacts:
         try:

@@ -7,6 +7,7 @@ are as many as the budget says, however many workers ask.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from archspec.errors import SpecError, StudyError
@@ -19,13 +20,15 @@ from archspec.search.guidance import Guidance, Seen, seen_of
 from archspec.search.heartbeat import Heartbeat
 from archspec.search.optuna_study import OptunaStudy
 from archspec.search.point_facts import PointCache
-from archspec.search.space import Assignment, canonical, point, sample
+from archspec.search.space import Assignment, canonical, count, nearest_to_feasible, point, points, sample
+from archspec.search.space.feasibility import EXACT_UP_TO
 from archspec.search.space.repair import UNUSABLE, repaired
 from archspec.search.spaces import Spaces
 from archspec.search.study import Study
 from archspec.search.table import Table
 
-DRAWS_BEFORE_EXHAUSTED = 2000
+DRAWS, LAST_DRAWS, WALKS = 200, 2000, 4
+"""Points that are drawn before a new one is looked for near so many evaluated ones, and after that."""
 
 Claimed = tuple[EvaluationRecord, Lease | None]
 
@@ -36,7 +39,7 @@ class Proposals:
 
     Args:
         optuna_url, optuna_name: where Optuna's study is, and its name.
-        ended_before: so many trials had their outcome when this run began: the circuit breaker looks at later ones.
+        ended_before: the trials that had their outcome when this run began: the circuit breaker looks at the others.
     """
 
     study: Study
@@ -47,7 +50,7 @@ class Proposals:
     requester: Requester
     optuna_url: str
     optuna_name: str
-    ended_before: int
+    ended_before: frozenset[int | None]
     table: Table | None = None
     known: frozenset[str] = frozenset()
     judged: list[tuple[str, int]] = field(default_factory=list)
@@ -57,6 +60,7 @@ class Proposals:
     _guide: Guidance | None = None
     _shown: dict[int, Seen | None] = field(default_factory=dict)
     _unfinished: list[Seen] = field(default_factory=list)
+    _was_edited: bool = False
 
     def __post_init__(self) -> None:
         self.facts = PointCache(self.spaces, self.table)
@@ -69,6 +73,11 @@ class Proposals:
         """Optuna's study, once a turn was had."""
         assert self._optuna is not None
         return self._optuna
+
+    @property
+    def guide(self) -> Guidance | None:
+        """Who chooses among proposals, where anybody does."""
+        return self._guide
 
     @property
     def is_open(self) -> bool:
@@ -131,10 +140,12 @@ class Proposals:
             self.optuna.complete(record.trial, self.distributions)
 
     def _check(self) -> None:
-        digest = self.leases.store.get_study(self.study.name).space_digest
-        if digest != self.spaces.trained.digest:
+        record = self.leases.store.get_study(self.study.name)
+        if record.space_digest != self.spaces.trained.digest:
             raise StudyError(f"the space of study {self.study.name!r} was edited meanwhile: start this worker again")
-        reason = self.study.failures.circuit_breaker(self.status.ended()[self.ended_before :])
+        self._was_edited = record.generation > 0
+        ended = [each for each in self.status.ended() if each.trial not in self.ended_before]
+        reason = self.study.failures.circuit_breaker(ended)
         if reason is not None:
             raise StudyError(f"{reason}\n    the same command goes on; `failures:` in the study says when to stop")
 
@@ -182,11 +193,37 @@ class Proposals:
         return "duplicate" if facts.digest in self.known else "new"
 
     def _draw(self, number: int) -> Assignment | None:
-        for _ in range(DRAWS_BEFORE_EXHAUSTED):
-            assignment = sample(self.spaces.written, self._draws)
-            if self._verdict(assignment) == "new":
-                return assignment
-        return None
+        """A new point: drawn; where drawing finds none, looked for where one must be; None: there is hardly any."""
+        anywhere = chain(self._drawn(DRAWS), self._near_known(), self._drawn(LAST_DRAWS), self._listed())
+        looked_for = anywhere if self.table is None else self._tabulated(self.table)
+        return next((each for each in looked_for if self._verdict(each) == "new"), None)
+
+    def _drawn(self, number: int) -> Iterator[Assignment]:
+        return (sample(self.spaces.written, self._draws) for _ in range(number))
+
+    def _tabulated(self, table: Table) -> Iterator[Assignment]:
+        """The points of the table, each once: of a large space they are too few to be drawn."""
+        entries = [found[0] for found in table.by_digest.values()]
+        self._draws.shuffle(entries)
+        return (found for entry in entries if (found := self.facts.of_table(entry)) is not None)
+
+    def _near_known(self) -> Iterator[Assignment]:
+        """Points near evaluated ones; before there are any, the one that is found downhill."""
+        numbers = sorted(self.status.numbers())
+        some = self._draws.sample(numbers, min(WALKS, len(numbers)))
+        for record in self.status.records(frozenset(some)):
+            start = self._assignment(record)
+            near = None if start is None else self._repair(-1, start)
+            if near is not None:
+                yield near
+        if not numbers:
+            found = nearest_to_feasible(self.spaces.written, seed=self.study.seed).assignment
+            yield from () if found is None else (found,)
+
+    def _listed(self) -> Iterator[Assignment]:
+        """All points of a small space, so that no point is left when it is said that none is left."""
+        space = self.spaces.written
+        return points(space) if count(space) <= EXACT_UP_TO else iter(())
 
     def _repair(self, number: int, assignment: Assignment) -> Assignment | None:
         return repaired(self.spaces.written, assignment, self._broken, self._draws)
@@ -229,9 +266,16 @@ class Proposals:
         self._unfinished.clear()
 
     def _seen(self, record: EvaluationRecord) -> Seen | None:
+        assignment = self._assignment(record)
+        return None if assignment is None else seen_of(record, assignment)
+
+    def _assignment(self, record: EvaluationRecord) -> Assignment | None:
+        """A trial's point; None for one of the space before an edit, which is no point of this one."""
         labels = {name: label for name, label in record.params.items() if label is not None}
         try:
             assignment = canonical(self.spaces.written, labels)
         except SpecError:
-            return None  # of a space before an edit, and no point of this one
-        return seen_of(record, assignment)
+            return None
+        # The edit may have left the genes and changed the network around them.
+        kept = not self._was_edited or self.facts(assignment).digest == record.digest
+        return assignment if kept else None

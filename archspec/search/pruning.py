@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from archspec.results.records import EpochRecord, EvaluationRecord, Objective
+from archspec.results.records import TIMED, EpochRecord, EvaluationRecord, Objective
 from archspec.results.status import StudyStatus
 from archspec.search.recipe import Recipe
 from archspec.search.rungs import Brackets, Ladder, Values, rungs
@@ -74,9 +74,12 @@ class EarlyStopping:
 def values_at(
     objectives: Sequence[Objective], measured: Callable[[str], float | None], cost: Callable[[str], int]
 ) -> Values | None:
-    """What a trial is worth in each objective, larger is better; None where a measure is missing."""
+    """What a trial is worth in each objective, larger is better; None where a measure is missing.
+
+    Times are left out: a network is timed when it is trained.
+    """
     values = []
-    for objective in objectives:
+    for objective in (each for each in objectives if each.name not in TIMED):
         value = measured(objective.name) if objective.name in MEASURED else cost(objective.name)
         if value is None:
             return None

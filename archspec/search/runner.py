@@ -16,6 +16,8 @@ import yaml
 
 from archspec import __version__
 from archspec.errors import SpecError, StoreError, StudyError
+from archspec.results.database import DatabaseAway
+from archspec.results.engine import database_url
 from archspec.results.leases import Leases
 from archspec.results.records import StudyRecord
 from archspec.results.status import StudyStatus
@@ -28,17 +30,18 @@ from archspec.search.data.images import ImageData
 from archspec.search.data.load import open_data
 from archspec.search.heartbeat import Heartbeat
 from archspec.search.job import Job
-from archspec.search.machine import process_place, versions
+from archspec.search.machine import DECIDES_TIMES, process_place, versions
 from archspec.search.migration import genes_of, migrate
 from archspec.search.optuna_study import optuna_name
 from archspec.search.processes import ForkServer
 from archspec.search.proposals import Proposals
+from archspec.search.protocol import refuse_another_protocol, refuse_another_space, table_of
 from archspec.search.space import SearchSpace, point, sample
 from archspec.search.space.match import scaled
 from archspec.search.spaces import Spaces, spaces_of
 from archspec.search.study import Study, protocol_digest
 from archspec.search.supervisor import Supervisor
-from archspec.search.table import Table, read_table
+from archspec.search.table import Table
 from archspec.search.threads import processors_here
 from archspec.search.worker import Stop, Worker
 
@@ -55,7 +58,9 @@ class Urls:
 
 def urls_of(study: Study) -> Urls:
     if study.storage is not None:
-        return Urls(study.storage, study.storage.replace("postgresql://", "postgresql+psycopg://", 1))
+        # With its driver written out, as Optuna needs it: `postgres://` and a bare path are understood too.
+        url = database_url(study.storage).render_as_string(hide_password=False)
+        return Urls(url, url)
     folder = study.folder.absolute()
     return Urls(f"sqlite:///{folder / 'archspec.db'}", f"sqlite:///{folder / 'optuna.db'}")
 
@@ -66,10 +71,16 @@ def open_store(study: Study, create: bool = False) -> Store:
 
 
 def finished(study: Study) -> frozenset[tuple[int | None, str | None]]:
-    """The trials by number and references by name that have their outcome; none when the study was never run."""
+    """The trials by number and references by name that have their outcome; none when the study was never run.
+
+    Raises StoreError where the study could not be run either: no database is of that name, or it cannot be reached.
+    """
+    url = urls_of(study).store
     try:
-        with open_store(study) as store:
+        with Store.open(url, create=False) as store:
             return StudyStatus(store, study.name).ended_names()
+    except DatabaseAway:
+        raise
     except StoreError:
         return frozenset()
 
@@ -131,8 +142,10 @@ class Prepared:
 
     @property
     def requester(self) -> Requester:
-        facts = {"data": self.data.digest, "recipe": self.study.recipe.fingerprint, "code": __version__}
+        facts: dict[str, Any] = {"data": self.data.digest, "recipe": self.study.recipe.fingerprint, "code": __version__}
         facts |= {} if self.table is None else {"table": self.table.digest}
+        if self.study.timed:  # times of two machines are not alike
+            facts |= {"timed": self.study.timed} | {name: self.environment.get(name) for name in DECIDES_TIMES}
         return Requester(self.study.name, protocol_digest(facts), self.study.seed, self.environment)
 
     @property
@@ -142,7 +155,7 @@ class Prepared:
         recipe, data = study.recipe.model_dump(mode="json"), study.data.model_dump(mode="json")
         if self.table is not None:
             return Job("replay", recipe, "cpu", table=str((self.table.path or Path()).absolute()))
-        return Job("train", recipe, self.environment["device"], data, threads=self.threads)
+        return Job("train", recipe, self.environment["device"], data, threads=self.threads, timed=study.timed)
 
 
 def prepare(study: Study, server: ForkServer, workers: int, say: Say) -> Prepared:
@@ -150,27 +163,30 @@ def prepare(study: Study, server: ForkServer, workers: int, say: Say) -> Prepare
 
     Raises as `search`.
     """
-    table = _table(study)
+    table = table_of(study)
     data = table.data if table else open_data(study.data)
     spaces = spaces_of(study, data)
+    references = [reference_of(name, spaces, data) for name in study.references]
     facts: dict[str, Any] = {"environment": versions() | {"device": "table"}, "devices": 0}
     if table is None:
         facts = _checked(study, server)
+    else:
+        refuse_another_space(table, spaces, references)
     with open_store(study, create=True) as store:
         threads = 1 if table else _threads(study, spaces.trained, data, store, server, workers)
         environment = facts["environment"] | {"threads": threads}
         prepared = Prepared(study, data, spaces, threads, environment, facts["devices"], table)
+        refuse_another_protocol(study, prepared.requester.protocol, environment, store)
         leases = Leases(store, str(uuid.uuid4()), process_place(), study.workers.lease_seconds)
         store.save_study(migrate(_study_record(prepared), spaces, leases, urls_of(study).optuna, say))
-        for name in study.references:
-            found = reference_of(name, spaces, data)
-            store.start_evaluation(prepared.requester.request(found))
+        for reference in references:
+            store.start_evaluation(prepared.requester.request(reference))
     return prepared
 
 
 def prepared_again(study: Study, environment: dict[str, Any]) -> Prepared:
     """The same for one more worker of a command: the process that started it looked at the machine."""
-    table = _table(study)
+    table = table_of(study)
     data = table.data if table else open_data(study.data)
     spaces = spaces_of(study, data, checked=False)
     return Prepared(study, data, spaces, environment["threads"], environment, 0, table)
@@ -193,27 +209,11 @@ def work(prepared: Prepared, server: ForkServer, observer: Observer, stop: Stop,
                 requester=prepared.requester,
                 optuna_url=urls.optuna,
                 optuna_name=optuna_name(store.get_study(study.name)),
-                ended_before=len(status.ended()),
+                ended_before=frozenset(each.trial for each in status.ended()),
                 table=prepared.table,
             )
             with closing(proposals):
                 Worker(study, status, leases, heartbeat, server, proposals, prepared.job, observer, stop).run()
-
-
-def _table(study: Study) -> Table | None:
-    """The table that a study asks instead of training. Raises StudyError for one of other data or another recipe."""
-    if study.evaluate is None:
-        return None
-    table = read_table(study.evaluate.table, study.source_folder)
-    for name, there, here in (
-        ("data", dict(table.facts.data), study.data.protocol()),
-        ("recipe", dict(table.facts.recipe), study.recipe.fingerprint),
-    ):
-        if there != here:
-            apart = [key for key in {**there, **here} if there.get(key) != here.get(key)]
-            found = "; ".join(f"{key}: {there.get(key)} there, {here.get(key)} here" for key in apart)
-            raise StudyError(f"{name} of the study and of its table {study.evaluate.table} differ\n    found: {found}")
-    return table
 
 
 def _checked(study: Study, server: ForkServer) -> dict[str, Any]:

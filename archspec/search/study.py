@@ -6,14 +6,14 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Discriminator, Field, PrivateAttr, Tag, model_validator
 
 from archspec.costs import Cost
 from archspec.errors import Problem, SpecError, nearest
 from archspec.results.race import Racing
-from archspec.results.records import Objective
+from archspec.results.records import TIMED, Objective
 from archspec.schema.base import FROM_LIST, Strict
-from archspec.schema.located import LocatedDict
+from archspec.schema.located import LocatedDict, locate
 from archspec.schema.network import Name
 from archspec.schema.source import read_file, read_text
 from archspec.schema.validation import rule_error, validate
@@ -32,7 +32,12 @@ Quantity = Literal[
     "paper_flops",
     "activation_bytes",
     "inference_activation_bytes",
+    "latency",
+    "throughput",
 ]
+"""What training measures, the exact costs, and two that are timed on the device of the study at the size of its images,
+each by the fastest of 20 passes: `latency`, the seconds of one image, and `throughput`, images a second in batches of
+the recipe. Workers of one machine share it, so they slow each other down."""
 
 
 class Maximise(Strict):
@@ -41,6 +46,15 @@ class Maximise(Strict):
 
 class Minimise(Strict):
     minimise: Quantity
+
+
+def _side(written: Any) -> str:
+    """Which of the two an objective is meant to be, however it is spelt."""
+    said = " ".join(map(str, written)) if isinstance(written, dict) else type(written).__name__
+    return "minimise" if said.lower().startswith("min") else "maximise"
+
+
+Written = Annotated[Annotated[Maximise, Tag("maximise")] | Annotated[Minimise, Tag("minimise")], Discriminator(_side)]
 
 
 class Sampler(Strict):
@@ -64,11 +78,11 @@ class Sampler(Strict):
 
 
 class Pruner(Strict):
-    """Which trials stop early, judged by accuracy after each epoch (with several objectives too)."""
+    """Which trials stop early: judged at rungs by all objectives, by domination where there are several."""
 
     name: Literal["none", "median", "successive_halving", "hyperband"] = "none"
     startup: Annotated[int, Field(ge=0, le=10_000)] = 5
-    """Median: prune nothing before so many trials are complete."""
+    """Median: stop nobody at an epoch that fewer trials have come to, the one that is judged included."""
     warmup: Annotated[int, Field(ge=0, le=10_000)] = 1
     """Median: prune nothing in the first epochs; successive halving and hyperband: the lowest rung, in epochs."""
     reduction: Annotated[int, Field(ge=2, le=16)] = 3
@@ -100,7 +114,7 @@ class Study(Strict):
     """A name in search_spaces/ or the path of a search space."""
     data: DataConfig = DataConfig()
     recipe: Recipe = Recipe()
-    objectives: Annotated[tuple[Maximise | Minimise, ...], FROM_LIST, Field(min_length=1, max_length=4)] = (
+    objectives: Annotated[tuple[Written, ...], FROM_LIST, Field(min_length=1, max_length=4)] = (
         Maximise(maximise="accuracy"),
     )
     evaluate: Evaluate | None = None
@@ -135,7 +149,7 @@ class Study(Strict):
         if len(set(names)) != len(names):
             raise rule_error("each objective is named once", ", ".join(names), at=("objectives",))
         if not set(names) & set(MEASURED):
-            rule = "at least one objective is measured by training; costs alone need no study"
+            rule = "at least one objective is measured by training; costs and times alone need no study"
             raise rule_error(rule, ", ".join(names), MEASURED, at=("objectives",))
         return self
 
@@ -147,6 +161,9 @@ class Study(Strict):
         if self.evaluate is not None and self.racing is not None:
             rule = "a table has no new seeds: a study that asks one has no `racing`"
             raise rule_error(rule, self.evaluate.table, at=("racing",))
+        if self.evaluate is not None and self.timed:
+            rule = "a table has no times of this device: a study that asks one has no such objective"
+            raise rule_error(rule, ", ".join(self.timed), at=("objectives",))
         return self
 
     @property
@@ -159,9 +176,19 @@ class Study(Strict):
         )
 
     @property
+    def timed(self) -> tuple[str, ...]:
+        """The objectives that are timed on the device."""
+        return tuple(objective.name for objective in self.objectives_in_order if objective.name in TIMED)
+
+    @property
     def folder(self) -> Path:
         """Where the study keeps its databases, checkpoints and report."""
         return Path(self.output) if self.output else Path("results") / self.name
+
+    @property
+    def located(self) -> LocatedDict | None:
+        """What was read, with the place of every value; None for a study that was not read from a file."""
+        return self._located
 
     @property
     def path(self) -> Path | None:
@@ -193,8 +220,8 @@ def load_study(name_or_path: str | Path, overrides: tuple[str, ...] = ()) -> Stu
     Raises SpecError with every problem of the file at once.
     """
     path = study_path(name_or_path)
-    data = read_file(path)
-    study = validate(Study, with_values(data, overrides))
+    data = with_values(read_file(path), overrides)
+    study = validate(Study, data)
     study._path, study._located = path, data
     return study
 
@@ -218,14 +245,15 @@ def _override(data: LocatedDict, override: str) -> None:
     key, equals, value = override.partition("=")
     if not equals or not key:
         raise SpecError([Problem("--set takes key.path=value", override, nearest=("budget.trials=3",))])
-    parsed = read_text(f"value: {value}", f"--set {key}")["value"]
+    read = read_text(f"value: {value}", f"--set {key}")
     here: Any = data
     *parents, last = key.split(".")
     for parent in parents:
         if not isinstance(here.get(parent), dict):
             here[parent] = LocatedDict()
         here = here[parent]
-    here[last] = parsed
+    place = locate(read, ("value",))
+    here.put(last, read["value"], place, place)
 
 
 def protocol_digest(facts: dict[str, Any]) -> str:

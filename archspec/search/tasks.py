@@ -22,7 +22,8 @@ from archspec.search.learning_curve import EpochResult, TrainResult
 from archspec.search.machine import chosen_device, environment
 from archspec.search.recipe import Recipe
 from archspec.search.threads import fastest_threads
-from archspec.search.train import check_recipe, train
+from archspec.search.timing import timed
+from archspec.search.train import check_recipe, is_out_of_memory, train
 
 # Words of torch's errors when tensors do not fit each other.
 _MISFIT = ("shape", "size", "dimension", "must match", "channels")
@@ -33,19 +34,19 @@ def train_task(job: Job, data: ImageData, reports: Reports) -> Outcome:
     torch.set_num_threads(job.threads)
     progress = _Progress(reports)
     try:
-        result = _trained(job, data, progress)
+        result, times = _trained(job, data, progress)
     except TrainingFailed as error:
         return Outcome(_CAUSES.get(error.cause, "error"), str(error))
-    except MemoryError as error:
-        return Outcome("out_of_memory", str(error) or "out of memory")
     except SpecError as error:
         return Outcome("shape", str(error))
     except (DataError, OSError) as error:
         return Outcome("data", f"{type(error).__name__}: {error}")
-    except (ArchspecError, RuntimeError, ValueError, TypeError, IndexError, KeyError) as error:
+    except (ArchspecError, RuntimeError, MemoryError, ValueError, TypeError, IndexError, KeyError) as error:
+        if is_out_of_memory(error):  # when the network is built; a training says so itself
+            return Outcome("out_of_memory", f"out of memory: {error}".splitlines()[0])
         misfit = not progress.steps and any(word in str(error).lower() for word in _MISFIT)
         return Outcome("shape" if misfit else "error", f"{type(error).__name__}: {error}")
-    values = {"accuracy": result.last.val_accuracy, "val_loss": result.last.val_loss}
+    values = {"accuracy": result.last.val_accuracy, "val_loss": result.last.val_loss} | times
     return Outcome("pruned" if result.stopped else "ok", "", values)
 
 
@@ -67,16 +68,18 @@ class _Progress:
         self._reports.unsaved(str(error))
 
 
-def _trained(job: Job, data: ImageData, progress: _Progress) -> TrainResult:
+def _trained(job: Job, data: ImageData, progress: _Progress) -> tuple[TrainResult, dict[str, float]]:
+    """What training measured, and how fast the network is."""
     network = network_from(read_text(job.spec, "the spec of the trial"))
     program = resolve(network)
     if program.digest != job.digest:
         rule = "the spec of a trial resolves to the architecture that was chosen: is this another archspec?"
         raise SpecError([Problem(rule, program.digest, nearest=(job.digest,))])
-    return train(
-        build(program, seed=job.seed, written=network),
+    module, recipe = build(program, seed=job.seed, written=network), Recipe.model_validate(dict(job.recipe))
+    result = train(
+        module,
         data,
-        Recipe.model_validate(dict(job.recipe)),
+        recipe,
         seed=job.seed,
         growth=Growth(network),
         checkpoint=Path(job.checkpoint),
@@ -88,6 +91,7 @@ def _trained(job: Job, data: ImageData, progress: _Progress) -> TrainResult:
         on_unsaved=progress.unsaved,
         device=job.device,
     )
+    return result, timed(module, job.timed, data.size, recipe, torch.device(job.device))
 
 
 def check_task(job: Job, data: ImageData | None, reports: Reports) -> Outcome:

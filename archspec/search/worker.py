@@ -191,15 +191,17 @@ class Worker:
         return False
 
     def _race(self) -> bool:
-        """After the last trial: ask for the next round of new seeds; whether there is one."""
+        """After the last trial: ask for the next round of new seeds; whether there is one, also asked for elsewhere."""
         if self.study.racing is None:
             return False
         store, name = self.leases.store, self.study.name
         found = race(store.get_study(name), store.evaluations(name))
-        asked = [] if found is None else list(next_round(found, self.proposals.requester))
+        if found is None:
+            return False
+        asked = list(next_round(found, self.proposals.requester))
         for request in asked:
             store.start_evaluation(request)
-        return bool(asked)
+        return bool(asked) or found.in_training > 0
 
     # --- one evaluation
 

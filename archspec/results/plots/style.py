@@ -16,6 +16,8 @@ LABELS = {
     "val_accuracy": "validation accuracy",
     "val_loss": "validation loss",
     "loss": "validation loss",
+    "latency": "seconds an image",
+    "throughput": "images a second",
     "params": "parameters",
     "macs": "multiply-adds",
     "paper_flops": "FLOPs as the paper counts",

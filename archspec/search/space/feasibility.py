@@ -9,7 +9,7 @@ from math import sqrt
 from archspec.costs import Cost
 from archspec.errors import SpecError
 from archspec.search.space.constraints import QUANTITIES, Constraint
-from archspec.search.space.model import Assignment, SearchSpace, count, neighbours, points, sample
+from archspec.search.space.model import Assignment, SearchSpace, count, edits, points, sample
 from archspec.search.space.networks import point
 
 EXACT_UP_TO = 2_000
@@ -144,8 +144,9 @@ def nearest_to_feasible(space: SearchSpace, samples: int = SAMPLES, seed: int = 
         for _ in range(STEPS):
             if missed == 0:
                 break
-            near = min(((_missed(space, each), place, each) for place, each in enumerate(neighbours(space, here))))
-            if near[0] >= missed:
+            around = ((_missed(space, each), place, each) for place, (_, each) in enumerate(edits(space, here)))
+            near = min(around, default=None)
+            if near is None or near[0] >= missed:
                 break
             missed, _, here = near
         if missed < lowest:

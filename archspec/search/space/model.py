@@ -120,11 +120,26 @@ def neighbours(space: SearchSpace, assignment: Mapping[str, Label]) -> Iterator[
 
     A gene of ordered numbers goes to the next smaller and the next larger one.
     """
+    return (near for _, near in edits(space, assignment, farthest=1))
+
+
+def edits(
+    space: SearchSpace, assignment: Mapping[str, Label], farthest: int | None = None
+) -> Iterator[tuple[int, Assignment]]:
+    """The points that differ in the value of one active gene, each with how far that gene has gone.
+
+    A gene of ordered numbers goes 1, 2, 4, ... choices up and down and to both ends, `farthest` at most, so that one
+    edit or two cross a wide range; any other gene takes each of its other choices, all of them 1 away.
+    """
     complete = _complete(space, assignment)
     for name in sorted(active(space, complete), key=list(space.by_name).index):
         gene = space.by_name[name]
-        here = gene.index[complete[name]]
-        others = range(len(gene.choices)) if gene.kind == "categorical" else (here - 1, here + 1)
-        for other in others:
-            if other != here and 0 <= other < len(gene.choices):
-                yield canonical(space, complete | {name: gene.choices[other]})
+        here, most = gene.index[complete[name]], len(gene.choices)
+        if gene.kind == "categorical":
+            reached = [(1, other) for other in range(most) if other != here]
+        else:
+            others = {here + sign * 2**power for power in range(most.bit_length()) for sign in (-1, 1)} | {0, most - 1}
+            away = sorted((abs(other - here), other) for other in others if 0 <= other < most and other != here)
+            reached = [(leap, other) for leap, other in away if farthest is None or leap <= farthest]
+        for leap, other in reached:
+            yield leap, canonical(space, complete | {name: gene.choices[other]})

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 
-from archspec.search.space.model import Assignment, SearchSpace, canonical, neighbours
+from archspec.search.space.model import Assignment, SearchSpace, canonical, edits
 
 EDITS = 4
 """Genes that are changed at most."""
@@ -22,23 +22,22 @@ def repaired(
         broken: by how much a point misses what it must keep: 0 for one that can be used, UNUSABLE at most.
         rng: decides between edits of one size.
 
-    Every step looks at the neighbours of the KEPT points that break least, so the work is bounded: at most
-    EDITS * KEPT * (choices of the space) points are looked at.
+    Of edits that mend it, one that goes least far is taken (see `edits`). Every step looks at the edits of the KEPT
+    points that break least, so the work is bounded: at most EDITS * KEPT * (choices of the space) points are looked at.
     """
     here = canonical(space, assignment)
     beam, looked_at = [here], {tuple(here.values())}
     for _ in range(EDITS):
-        found: list[tuple[float, float, Assignment]] = []
+        found: list[tuple[float, int, float, Assignment]] = []
         for parent in beam:
-            for near in neighbours(space, parent):
+            for leap, near in edits(space, parent):
                 key = tuple(near.values())
                 if key not in looked_at:
                     looked_at.add(key)
-                    found.append((broken(near), rng.random(), near))
-        found.sort(key=lambda each: each[:2])
-        if not found:
-            return None
-        if found[0][0] == 0:
-            return found[0][2]
-        beam = [near for _, _, near in found[:KEPT]]
+                    found.append((broken(near), leap, rng.random(), near))
+            best = min(found, key=lambda each: each[:3], default=None)
+            if best is not None and best[0] == 0:
+                return best[3]
+        found.sort(key=lambda each: each[:3])
+        beam = [near for *_, near in found[:KEPT]]
     return None

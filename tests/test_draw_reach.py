@@ -111,3 +111,15 @@ def test_a_union_is_counted_once() -> None:
     assert (counts((row, column)) == 5).all()
     assert pairs((row, column)).sum() == 9 * 5
     assert len(united(row, column, *identity(Feature(3, 3, 1)))) == 2
+
+
+def test_a_union_of_dozens_of_products_is_counted() -> None:
+    """As 40 blocks of a row kernel beside a column kernel have it: a wide and flat one to a narrow and tall one."""
+
+    def band(reach_: int) -> np.ndarray:
+        return np.abs(np.subtract.outer(np.arange(41), np.arange(41))) <= reach_
+
+    diamond = tuple(Product(band(size), band(40 - size)) for size in range(41))
+    assert counts(diamond)[20, 20] == sum(1 for r in range(-20, 21) for c in range(-20, 21) if abs(r) + abs(c) <= 40)
+    few = diamond[::10]
+    assert (counts(few).ravel() == pairs(few).sum(1)).all()

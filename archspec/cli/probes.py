@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from archspec.cli.output import print_json, print_table, say
+from archspec.cli.resizing import pair_of
 from archspec.cli.specs import Json, Seed
 
 Shape = Annotated[
@@ -41,6 +42,9 @@ def probe(
     block: Annotated[str, typer.Option(help="A module inside it, such as stages.2.blocks.0.")] = "",
     shape: Shape = None,
     layout: Annotated[LayoutName | None, typer.Option(help="Left out: read off the shape.")] = None,
+    grid: Annotated[
+        str | None, typer.Option(help="Of a sequence, the map that it is: 7x7, or 1x49. Left out: the largest square.")
+    ] = None,
     redraw: Annotated[
         RedrawName, typer.Option(help="Parameters drawn anew: those that are zero and would hide a branch; all; none.")
     ] = RedrawName.zeros,
@@ -66,6 +70,7 @@ def probe(
         redraw.value,
         seed,
         lambda path, number, count: say(f"{number} of {count}: {path}") if count > 1 else None,
+        pair_of(grid, "--grid") if grid else None,
     )
     if as_json:
         print_json(as_data(report))

@@ -1,13 +1,16 @@
 """A module goes in; what it is, measured from its Jacobian, comes out.
 
 targets.py    a name, a file or a function -> module and shape
-subject.py    module -> a function of (batch, positions, channels) in float64
-scene.py      inputs, positions and rows that all measurements share
-spaces.py     what is read -> the space, and its holes
+copies.py, precision.py    the copy that is measured, and all it does, in float64
+subject.py    module -> a function of (batch, positions, channels)
+scene.py, suspects.py      inputs, positions and rows that all measurements share
+lines.py, patterns.py, spaces.py    what is read -> the space, and its holes
+reading.py    what is read at any input; channels that read differently
 background.py, dependence.py, clean.py    what weights change with; rows of W without it
 channels.py, ties.py, ranks.py, equivariance.py    the other axes
+unseen.py     what no gradient shows
 table.py, nearest.py    the row of Table 1, the nearest spec
-facts.py      all of it as data, without torch
+maps.py, facts.py    all of it as data, without torch
 """
 
 import sys
@@ -21,7 +24,8 @@ from archspec.probe.facts import Report as Report
 if TYPE_CHECKING:
     from torch import nn
 
-    from archspec.probe.subject import Layout, Redraw
+    from archspec.probe.copies import Redraw
+    from archspec.probe.subject import Layout
 
 
 def probe(

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from archspec.probe.facts import Map
 from archspec.probe.subject import Layout, layout_of
 
+SAME = object()
+"""Stands for the map itself where a module is given it more than once, as queries, keys and values."""
+
 
 @dataclass(frozen=True)
 class Call:
@@ -26,11 +29,31 @@ class Call:
     more: tuple[Any, ...]
     named: Mapping[str, Any]
 
-    def function(self, module: nn.Module) -> Callable[[Tensor], Any]:
-        """A module of this kind as a function of the map alone. Tensors beside it (masks) belong to other sizes."""
-        more = tuple(None if isinstance(each, Tensor) else each for each in self.more)
-        named = {name: None if isinstance(each, Tensor) else each for name, each in self.named.items()}
-        return lambda x: module(x, *more, **named)
+    @property
+    def has_tensors_beside(self) -> bool:
+        return any(isinstance(each, Tensor) for each in (*self.more, *self.named.values()))
+
+    def function(self, module: nn.Module, beside: bool = False) -> Callable[[Tensor], Any]:
+        """A module of this kind as a function of the map alone.
+
+        beside: whether tensors that it was given beside the map (a mask, positions) are given again. They may belong
+        to another number of images or windows.
+        """
+
+        def given(each: Any, x: Tensor) -> Any:
+            if each is SAME:
+                return x
+            if not isinstance(each, Tensor):
+                return each
+            if not beside:
+                return None
+            if each.ndim > 1 and len(each) == 1 == self.shape[0]:
+                each = each.expand(len(x), *each.shape[1:])
+            return each.double() if each.is_floating_point() else each
+
+        return lambda x: module(
+            x, *(given(each, x) for each in self.more), **{name: given(each, x) for name, each in self.named.items()}
+        )
 
 
 def calls_of(network: nn.Module, image: tuple[int, ...]) -> dict[str, Call]:
@@ -43,7 +66,9 @@ def calls_of(network: nn.Module, image: tuple[int, ...]) -> dict[str, Call]:
             if path in found or not inputs or not isinstance(inputs[0], Tensor) or inputs[0].ndim not in (3, 4):
                 return
             given = tuple(output.shape) if isinstance(output, Tensor) else ()
-            found[path] = Call(path, module, tuple(inputs[0].shape), given, inputs[1:], dict(named))
+            more = tuple(SAME if each is inputs[0] else each for each in inputs[1:])
+            beside = {name: SAME if each is inputs[0] else each for name, each in named.items()}
+            found[path] = Call(path, module, tuple(inputs[0].shape), given, more, beside)
 
         return hook
 

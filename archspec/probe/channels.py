@@ -43,6 +43,8 @@ def structure(clean: Clean, found: Dependence) -> Structure:
     mask = blocks.abs().amax(1) > TOLERANCE * max(float(blocks.abs().max()), 1e-300)
     dead = tuple(channels[n] for n in (~mask.any(1)).nonzero().flatten().tolist())
     direct = _direct(mask, channels, scene.subject.source.channels)
+    if found.choice:
+        return Structure(direct, (), len(channels), dead)
     if found.kind == "attention":
         return _attention(clean, found, direct, dead)
     if direct.kind == "separate":
@@ -185,7 +187,7 @@ def _one_profile_each(clean: Clean, channels: Sequence[int]) -> bool:
     """Whether a channel reads with one profile over the positions; with a projection after, it reads with all."""
     x = clean.large if clean.large is not None else clean.x
     rows = clean.scene.one_by_one(x, clean.view.position, channels[:: max(1, len(channels) // 4)])
-    rows[:, torch.as_tensor(clean.view.centre)] = 0.0
+    rows[:, torch.as_tensor(clean.view.centre, dtype=torch.long)] = 0.0
     return all(rank(row, 1e-7) <= 1 for row in rows)
 
 

@@ -17,6 +17,8 @@ from archspec.probe.dependence import View, saturated
 from archspec.probe.facts import Dependence
 from archspec.probe.scene import Scene
 
+LOUD = 16.0
+
 
 @dataclass(frozen=True)
 class Clean:
@@ -41,7 +43,7 @@ class Clean:
         if self.without_centre:
             rows = rows.clone()
             for line, position in enumerate(positions):
-                rows[line, torch.as_tensor(centre(position, self.scene))] = 0.0
+                rows[line, torch.as_tensor(centre(position, self.scene), dtype=torch.long)] = 0.0
         return rows
 
     def one_by_one(self, position: int, channels: Sequence[int]) -> Tensor:
@@ -64,7 +66,9 @@ def clean_rows(scene: Scene, view: View, found: Dependence) -> Clean:
     if found.kind == "pooled":
         return Clean(scene, view, constant, trace=True, spare=spare)
     if found.kind == "static":
-        return Clean(scene, view, constant, spare=spare) if found.elementwise else Clean(scene, view, x)
+        return _awake(scene, view, (constant, *spare)) if found.elementwise else Clean(scene, view, x)
+    if found.kind == "unknown":
+        return Clean(scene, view, x, spare=tuple(scene.inputs[1:]) if found.choice else ())
     if found.kind == "local":
         return Clean(scene, view, x, without_centre=True)
     if found.kind == "attention" and found.normalised:
@@ -75,13 +79,30 @@ def clean_rows(scene: Scene, view: View, found: Dependence) -> Clean:
     return Clean(scene, view, constant if found.kind == "outlook" else x, without_centre=True)
 
 
+def _awake(scene: Scene, view: View, maps: tuple[Tensor, ...]) -> Clean:
+    """At the constant map at which activations let most through; the larger a map, the less a bias switches off."""
+    maps = (*maps, *(LOUD * each for each in maps[:2]))
+    rows = [scene.subject.rows(x, [view.position], scene.direction) for x in maps]
+    first = max(range(len(maps)), key=lambda n: float(rows[n].norm()))
+    return Clean(scene, view, maps[first], spare=tuple(x for n, x in enumerate(maps) if n != first))
+
+
 def centre(position: int, scene: Scene) -> tuple[int, ...]:
-    """The input positions that an output position stands on: itself, or the patch of a stride."""
+    """The input positions that an output position stands on: itself, or the patch of a stride; none of a whole map."""
     source, target = scene.subject.source, scene.subject.target
+    if target.height * target.width == 1 < source.height * source.width:
+        return ()
     if position < target.tokens:
         return (position,) if source.tokens > position else ()
     row, column = divmod(position - target.tokens, target.width)
-    down, across = max(1, source.height // target.height), max(1, source.width // target.width)
-    rows = range(min(row * down, source.height - 1), min((row + 1) * down, source.height))
-    columns = range(min(column * across, source.width - 1), min((column + 1) * across, source.width))
+    rows = _stands_on(row, source.height, target.height)
+    columns = _stands_on(column, source.width, target.width)
     return tuple(source.tokens + r * source.width + c for r in rows for c in columns)
+
+
+def _stands_on(line: int, length: int, outgoing: int) -> range:
+    """The incoming rows (or columns) of an outgoing one: several where maps shrink, one for several where they grow."""
+    if outgoing > length:
+        return range(line * length // outgoing, line * length // outgoing + 1)
+    step = length // outgoing
+    return range(min(line * step, length - 1), min((line + 1) * step, length))

@@ -27,6 +27,8 @@ EQUAL = 1e-7
 Entries = Callable[[Tensor, Sequence[int]], Tensor]
 """(map, input positions j) -> the entries (i, j) of some rows of i: (rows, positions, C)."""
 DRAWS = 8
+MOST_HIDDEN = 2
+"""How many times more dimensions than the output a sum may have."""
 LARGE = (1e6, 1e4, 1e2)
 """Factors of the input with which a softmax is made to choose."""
 
@@ -54,6 +56,8 @@ def dependence(scene: Scene, view: View, homogeneous: bool) -> Dependence:
     """
     if homogeneous:
         return _some(scene, view, Dependence("pooled", "dynamic homogeneous", "image"))
+    if _chooses(scene, view):
+        return Dependence("unknown", "unknown", "pair", choice=True)
     if not view.support:
         return _of_a_point(scene, view)
     held = _held(scene, view)
@@ -62,7 +66,10 @@ def dependence(scene: Scene, view: View, homogeneous: bool) -> Dependence:
         return Dependence("static", "static", elementwise=True)
     moving = tuple(channel for channel, same in kept.items() if not same)
     found, certain = _dynamic(scene, view, moving)
-    if not certain and _mixing_is_static(scene, view, held):
+    # A gate of the position itself makes entries change with it, as linear attention does, but not with as much.
+    gated = certain and found.normalised is not True and found.kind in ("local", "attention")
+    most = (1 if gated else MOST_HIDDEN) * scene.subject.target.channels
+    if (gated or not certain) and _mixing_is_static(scene, view, held, most):
         return Dependence("static", "static", elementwise=True)
     if len(moving) < len(kept):
         return replace(found, channels=moving)
@@ -86,6 +93,19 @@ def _of_a_point(scene: Scene, view: View) -> Dependence:
     if (rows[0] - rows[1]).abs().max() <= EQUAL * rows[0].abs().max():
         return Dependence("static", "static", elementwise=True)
     return Dependence("unknown", "unknown", "image")
+
+
+def _chooses(scene: Scene, view: View) -> bool:
+    """Whether each channel reads a single position at any input, and not always the same one."""
+    chosen: dict[int, set[int]] = {}
+    for x in scene.inputs:
+        size = scene.one_by_one(x, view.position, scene.channels()[:16]).abs().amax(-1)
+        read = size > EQUAL * size.max()
+        if int(read.sum(1).max()) > 1:
+            return False
+        for channel, position in read.nonzero().tolist():
+            chosen.setdefault(channel, set()).add(position)
+    return any(len(positions) > 1 for positions in chosen.values())
 
 
 def _held(scene: Scene, view: View) -> tuple[int, ...]:
@@ -216,24 +236,29 @@ def _is_additive(scene: Scene, view: View, entries: Entries) -> bool:
     return True
 
 
-def _mixing_is_static(scene: Scene, view: View, held: tuple[int, ...]) -> bool:
+def _mixing_is_static(scene: Scene, view: View, held: tuple[int, ...], most: int) -> bool:
     """Whether, however often the rest of the map is drawn anew, the rows over S stay in one small space.
 
     For y_i = g(x_i, sum over j of W_ij h(x_j)) with positions S held fixed, they are combinations of the rows of
     [W_ij h'(x_j)], j in S: no more than what the sum has dimensions. Dynamic weights fill the whole space.
+
+    most: the dimensions up to which a sum is believed. Products of keys and values (linear attention) have more.
     """
     width = scene.subject.target.channels
     if width > 128:
         return False
     index, x = torch.as_tensor(held), scene.inputs[0]
     stack = torch.zeros(0, len(held) * scene.subject.source.channels, dtype=torch.float64)
-    before = 0
+    before, size = 0, torch.ones(1)
     for _ in range(DRAWS):
         rows = scene.one_by_one(scene.redrawn(x, _others(scene, held)), view.position, range(width))
-        stack = torch.cat([stack, rows[:, index].flatten(1)])
+        if not len(stack):
+            # Of the same size at each position, lest those that hardly count hide what they fill.
+            size = rows[:, index].norm(dim=(0, 2))[:, None].clamp_min(1e-300)
+        stack = torch.cat([stack, (rows[:, index] / size).flatten(1)])
         now = rank(stack)
         if now in (before, stack.shape[1]):
-            return now < stack.shape[1]
+            return now < stack.shape[1] and now <= most
         before = now
     return False
 

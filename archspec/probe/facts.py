@@ -4,107 +4,18 @@ The terms are those of the language: an entry of W joins output position i and c
 channel c. A position is (row, column). Everything here was measured; nothing was read off a name.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
-Pair = tuple[int, int]
-Position = tuple[int, int]
+from archspec.probe.maps import Footprint as Footprint
+from archspec.probe.maps import Hole as Hole
+from archspec.probe.maps import Map as Map
+from archspec.probe.maps import Pair as Pair
+from archspec.probe.maps import Position as Position
+from archspec.probe.maps import Space as Space
+from archspec.probe.maps import SpaceKind as SpaceKind
 
-SpaceKind = Literal[
-    "point",
-    "sliding",
-    "window",
-    "halo",
-    "grid",
-    "cross",
-    "pooled",
-    "full",
-    "mean",
-    "overlapping",
-    "irregular",
-    "nothing",
-]
 WeightsKind = Literal["static", "pooled", "local", "attention", "outlook", "unknown"]
-
-
-@dataclass(frozen=True)
-class Map:
-    """A feature map; `tokens` positions without a place stand before it (a class token)."""
-
-    height: int
-    width: int
-    channels: int
-    tokens: int = 0
-
-    @property
-    def positions(self) -> int:
-        return self.height * self.width + self.tokens
-
-    def __str__(self) -> str:
-        before = f" and {self.tokens} token{'s' * (self.tokens > 1)}" if self.tokens else ""
-        return f"{self.height}x{self.width}x{self.channels}{before}"
-
-
-@dataclass(frozen=True)
-class Space:
-    """Which positions a position reads. Numbers that a kind does not use keep their defaults.
-
-    sliding: position i reads stride * i - before + dilation * t for t in the size.
-    window: a grid of windows moved by `shift`; halo: and `halo` positions around; grid: every (L / size)-th position.
-    pooled: every position of a map `ratio` times smaller. mean: every position, with one weight for all of them.
-    overlapping: all windows of `size` around every stride-th position that hold the position (outlook).
-    irregular: none of these; the footprints say which.
-    """
-
-    kind: SpaceKind
-    size: Pair = (1, 1)
-    dilation: Pair = (1, 1)
-    stride: Pair = (1, 1)
-    before: Pair = (0, 0)
-    shift: Pair = (0, 0)
-    halo: Pair = (0, 0)
-    ratio: Pair = (1, 1)
-
-    def __str__(self) -> str:
-        def by(pair: Pair) -> str:
-            return f"{pair[0]}x{pair[1]}"
-
-        words = {
-            "sliding": [f"sliding {by(self.size)}"],
-            "window": [f"window {by(self.size)}"],
-            "halo": [f"halo {by(self.size)} + {by(self.halo)}"],
-            "grid": [f"grid {by(self.size)}"],
-            "overlapping": [f"overlapping windows {by(self.size)}"],
-            "pooled": [f"pooled {by(self.ratio)}"],
-        }.get(self.kind, [self.kind])
-        if self.dilation != (1, 1):
-            words.append(f"dilation {by(self.dilation)}")
-        if self.stride != (1, 1):
-            words.append(f"stride {by(self.stride)}")
-        if self.shift != (0, 0):
-            words.append(f"shift {by(self.shift)}")
-        return ", ".join(words)
-
-
-@dataclass(frozen=True)
-class Footprint:
-    """Which input positions one output position reads."""
-
-    position: Position
-    reads: tuple[Position, ...]
-
-
-@dataclass(frozen=True)
-class Hole:
-    """Something that the pattern of its kind has and this module has not (or the other way round: `extra`)."""
-
-    kind: Literal["output", "input", "entry", "channel", "extra"]
-    """output: this position reads nothing. input: nothing reads this position. entry: `output` does not read `input`
-    where the pattern does. channel: the same of channels. extra: `output` reads `input` where the pattern does not."""
-    output: Position | None = None
-    input: Position | None = None
-    channels: tuple[int, ...] = ()
-    """Of which output channels; empty: of all."""
 
 
 @dataclass(frozen=True)
@@ -127,13 +38,19 @@ class Channels:
 class Ties:
     """Which entries of W are equal, for every input that was tried."""
 
-    positions: Literal["none", "windows", "offsets", "all", "irregular"]
-    """offsets: equal for equal j - i; windows: equal for equal places in the window; all: over all positions read."""
+    positions: Literal["none", "windows", "offsets", "rows", "columns", "outputs", "inputs", "all", "irregular"]
+    """offsets: equal for equal j - i; rows, columns: for equal j - i inside each row (column) of the map only; windows:
+    for equal places in the window; outputs: all that one position reads; inputs: all that read one position; all: over
+    all positions read."""
     channels: Literal["none", "groups", "all"]
     channel_groups: tuple[tuple[int, ...], ...] = ()
     """Channels that share one kernel, where more than one does (in a basis of its own where channels are projected)."""
     odd_positions: tuple[Position, ...] = ()
     """Output positions whose weights are unlike those of the others, where the others share theirs."""
+    mirrored: tuple[Literal["left-right", "up-down", "point"], ...] = ()
+    """How the kernel, where one is shared over offsets, is its own mirror image."""
+    border: bool = False
+    """Whether only positions that read as many others as any do share their weights (a border that is reflected)."""
 
 
 @dataclass(frozen=True)
@@ -150,17 +67,21 @@ class Dependence:
     """The output channels whose weights change, where others' do not; None: of all (or none, if static)."""
     dimensions: int | None = None
     """How many dimensions of the output change with the weights, where not all do: the width of the dynamic heads."""
+    choice: bool = False
+    """Whether each output channel takes the value of one of the positions it reads, and the input says which (max)."""
     elementwise: bool = False
     """Whether functions of single positions (activations, norms, gates) come on top: W is then meant between them."""
 
 
 @dataclass(frozen=True)
 class Equivariance:
-    """f(shift x) = shift f(x), away from the borders: for any shift, for shifts by whole blocks, or for none."""
+    """f(shift x) = shift f(x), away from the borders: for any shift, for shifts by whole blocks, along one axis alone,
+    or for none."""
 
-    kind: Literal["any", "blocks", "none", "unknown"]
+    kind: Literal["any", "blocks", "axis", "none", "unknown"]
     period: Pair | None = None
-    """The smallest shifts, down and across, that the module moves with: (1, 1) of kind any."""
+    """The smallest shifts, down and across, that the module moves with: (1, 1) of kind any; 0 along the axis along
+    which it moves with none, of kind axis."""
     tried: tuple[Pair, ...] = ()
     """The shifts that were tried."""
     remark: str = ""
@@ -242,6 +163,18 @@ class Facts:
     nearest: NearestSpec | None = None
     notes: tuple[str, ...] = ()
     """Limits of what was measured, and doubts."""
+    parts: tuple["Part", ...] = ()
+    """Where some outgoing channels read other positions than the rest: each group of channels, measured by itself."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Outgoing channels that read alike, and what was measured of them alone."""
+
+    channels: tuple[int, ...]
+    reads: tuple[int, ...]
+    """The incoming channels that they read."""
+    facts: Facts
 
 
 @dataclass(frozen=True)
@@ -253,6 +186,3 @@ class Report:
     layers: tuple[Facts, ...] = ()
     skipped: tuple[str, ...] = field(default=())
     """Inner modules that were not measured, each with the reason."""
-
-    def replaced(self, **changes: object) -> "Report":
-        return replace(self, **changes)  # type: ignore[arg-type]

@@ -23,14 +23,23 @@ def nearest_spec(
         for name, ours, theirs in zip(names, measured, legal, strict=True)
         if ours != theirs
     ]
+    if not _is_plain(space):
+        edits.append(AxisEdit("space", str(space), "sliding, centred, onto a map that its stride makes"))
     if channels.projected and dependence.kind == "static":
         edits.append(AxisEdit("channels", "separate between projections", legal.channels))
     return NearestSpec(dump_yaml({"connect": written}), tuple(edits))
 
 
+def _is_plain(space: Space) -> bool:
+    """Whether the language has this kernel: centred, without missing offsets, ending at the border."""
+    placed = space.centred or space.before == (0, 0)
+    return placed and not (space.without or space.cyclic) and space.grows == (1, 1)
+
+
 def _measured(space: Space, channels: Channels, ties: Ties, dependence: Dependence) -> Combination:
     own = ("local", "attention", "outlook")
-    positions = "none" if dependence.kind in own else "offsets" if ties.positions == "all" else ties.positions
+    tied = {"all": "offsets", "rows": "none", "columns": "none", "outputs": "none", "inputs": "none"}
+    positions = "none" if dependence.kind in own else tied.get(ties.positions, ties.positions)
     sharing = ties.channels
     if channels.kind == "full" or (channels.kind == "groups" and sharing == "groups"):
         sharing = "none"
@@ -80,6 +89,8 @@ def _space(kind: str, space: Space, target: Map) -> Any:
             options["dilation"] = _size(space.dilation)
         if space.stride != (1, 1) and space.kind == "sliding":
             options["stride"] = _size(space.stride)
+        if space.kind == "sliding" and space.before == (0, 0) and not space.centred:
+            options["padding"] = "none"
         return {"sliding": options if len(options) > 1 else options["size"]}
     if kind == "window":
         size = _size(space.size)

@@ -6,15 +6,21 @@ modules inside are measured.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
 
 from archspec.errors import ProbeError
 from archspec.probe.calls import Call, calls_of, grid_of, layout_inside, transposed
+from archspec.probe.copies import Redraw, parameter_count, prepared
 from archspec.probe.facts import Facts, Report
 from archspec.probe.measuring import measure
 from archspec.probe.scene import Scene
 from archspec.probe.smaller import smaller
-from archspec.probe.subject import Layout, Redraw, Subject, parameter_count, prepared, subject_of, wrapped
+from archspec.probe.subject import Layout, Subject, subject_of, wrapped
 from archspec.probe.targets import Target, module_inside
 
 Progress = Callable[[str, int, int], None]
@@ -28,8 +34,9 @@ def report_of(
     redraw: Redraw = "zeros",
     seed: int = 0,
     progress: Progress = lambda path, number, count: None,
+    grid: tuple[int, int] | None = None,
 ) -> Report:
-    """Measure what a target names.
+    """Measure what a target names. grid: height and width of the map that a sequence is, where a shape is given.
 
     Raises ProbeError where it does not run, where a shape is wanted and none is given, or nothing in it is measurable.
     """
@@ -38,7 +45,7 @@ def report_of(
         if shape is None:
             raise ProbeError(f"{target.name} does not say what it takes: give --shape, such as --shape 16,8,8")
         progress(target.inner or target.name, 1, 1)
-        return Report(target.name, measure(subject_of(module, shape, layout, None, redraw, seed, target.inner), seed))
+        return Report(target.name, measure(subject_of(module, shape, layout, grid, redraw, seed, target.inner), seed))
     calls = calls_of(target.module, shape or target.shape)
     inside = {path: call for path, call in calls.items() if path == target.inner or _below(path, target.inner)}
     if target.inner and target.inner not in calls:
@@ -74,6 +81,7 @@ def _with_only_layer(whole: Facts, layers: list[Facts]) -> Facts:
         ties=only.ties,
         dependence=replace(only.dependence, elementwise=True),
         row=only.row,
+        parts=only.parts,
         nearest=only.nearest,
         notes=(*whole.notes, note),
     )
@@ -112,13 +120,21 @@ def _subjects(
         ), None
     found = grid_of(call, calls) if layout == "nlc" else None
     pair = (found.height, found.width) if found else None
-    native = wrapped(call.function(module), shape, layout, pair, call.path, kind, redrawn, parameter_count(module))
+    native = _native(call, module, (shape, layout, pair, call.path, kind, redrawn, parameter_count(module)))
     less = smaller(module) if target.ours else None
     if less is None:
         return native, None
     small, feature = less
     size = (1, feature.height, feature.width, feature.channels)
     return wrapped(small, size, "nhwc", None, call.path, kind, redrawn, parameter_count(module)), native
+
+
+def _native(call: Call, module: nn.Module, known: tuple[Any, ...]) -> Subject:
+    """With the tensors that the network gives it beside the map, where they fit; else without."""
+    if call.has_tensors_beside:
+        with suppress(ProbeError):
+            return wrapped(call.function(module, beside=True), *known)
+    return wrapped(call.function(module), *known)
 
 
 def _layers(
@@ -163,6 +179,7 @@ def _mixes(call: Call, calls: Mapping[str, Call], target: Target, redraw: Redraw
     if subject.target.positions != subject.source.positions:
         return True
     scene = Scene(subject, seed)
-    row = subject.rows(scene.inputs[0], [scene.middle], scene.direction)[0].abs().amax(-1)
-    row[scene.middle] = 0
-    return bool(row.max() > 0)
+    places = sorted({scene.middle, scene.spread[0]})
+    rows = subject.rows(scene.inputs[0], places, scene.direction).abs().amax(-1)
+    rows[torch.arange(len(places)), torch.as_tensor(places)] = 0
+    return bool(rows.max() > 0)

@@ -17,7 +17,11 @@ def low_rank(scene: Scene, space: Space, channels: Channels) -> tuple[str, str]:
         return "", ""
     whole = torch.cat([scene.one_by_one(scene.inputs[0], i, range(target.channels)) for i in range(target.positions)])
     positions = rank(whole.transpose(0, 1).flatten(1))
-    if positions < source.positions and not (space.kind == "full" and channels.kind == "separate" and positions == 1):
+    read = int((whole != 0).any(2).any(0).sum())
+    pooled = space.kind == "full" and channels.kind == "separate" and positions == 1
+    # Of one channel with one kernel, W has no more rows than outputs: that a map shrinks makes no low rank.
+    most = min(read, target.positions) if channels.kind == "separate" else read
+    if positions <= most // 2 and not pooled:
         return "space", f"W has rank {positions} over the {source.positions} incoming positions"
     everything = rank(whole.flatten(1))
     if everything < min(incoming, outgoing) // 2 and channels.kind == "full":
@@ -38,6 +42,8 @@ def pooled_ratio(scene: Scene) -> Pair:
         return best
     first = source.tokens
     far = [i for i in scene.positions if i - scene.subject.target.tokens >= source.width * (source.height // 2)]
+    if not far:
+        return best
     count = 2 * width + 8
     places = [far[n % len(far)] for n in range(count)]
     directions = scene.normal(count, scene.subject.target.channels)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from archspec.probe.facts import Footprint, Map, Position
 from archspec.probe.subject import Subject
+from archspec.probe.suspects import suspects
 
 TOLERANCE = 1e-9
 """Of the largest entry: less is zero, and entries that differ by less are equal (rounding is about 1e-15)."""
@@ -52,14 +53,22 @@ class Scene:
     def positions(self) -> tuple[int, ...]:
         """The output positions whose rows are measured: all of a small map, without tokens."""
         target = self.subject.target
+        if self.subject.heavy or len(self.spread) == target.height * target.width:
+            return self.spread
+        odd = {target.tokens + number for number in suspects(self.subject, self.seed)}
+        return tuple(sorted({*self.spread, *odd}))
+
+    @cached_property
+    def spread(self) -> tuple[int, ...]:
+        """All output positions of a small map; of a large one some on each row and each column."""
+        target = self.subject.target
         count = target.height * target.width
         if count <= (FEW_POSITIONS if self.subject.heavy else ALL_POSITIONS):
             return tuple(range(target.tokens, target.positions))
         chosen = {row * target.width + column for row, column in _spread(target)}
-        if self.subject.heavy:
-            return tuple(target.tokens + number for number in sorted(chosen))
-        more = torch.randperm(count, generator=torch.Generator().manual_seed(self.seed)).tolist()
-        chosen.update(more[: max(0, ALL_POSITIONS - len(chosen)) // 4])
+        if not self.subject.heavy:
+            more = torch.randperm(count, generator=torch.Generator().manual_seed(self.seed)).tolist()
+            chosen.update(more[: max(0, ALL_POSITIONS - len(chosen)) // 4])
         return tuple(target.tokens + number for number in sorted(chosen))
 
     @cached_property
@@ -94,7 +103,7 @@ class Scene:
             down, across = place(number, target)
             return abs(down - row) + abs(across - column)
 
-        return min(self.positions, key=distance)
+        return min(self.spread, key=distance)
 
     def channels(self) -> tuple[int, ...]:
         """The output channels that are measured one by one: all, or evenly chosen ones."""
@@ -129,7 +138,11 @@ def number(position: Position, of: Map) -> int:
 def footprints(rows: Tensor, positions: Sequence[int], source: Map, target: Map) -> tuple[Footprint, ...]:
     """Which input positions each output position reads. rows: (P, N, C), in which what is not read is zero."""
     size = rows.abs().amax(-1)
-    read = size > TOLERANCE * max(float(size.max()), 1e-300)
+    return as_footprints(size > TOLERANCE * max(float(size.max()), 1e-300), positions, source, target)
+
+
+def as_footprints(read: Tensor, positions: Sequence[int], source: Map, target: Map) -> tuple[Footprint, ...]:
+    """read: (P, N), true or false."""
     found = []
     for line, i in zip(read[:, source.tokens :], positions, strict=True):
         here = tuple(divmod(j, source.width) for j in line.nonzero().flatten().tolist())

@@ -6,27 +6,25 @@ row, tokens without a place before them. What is measured is a copy in eval mode
 Legend: B batch, N positions, C channels, R rows of the Jacobian.
 """
 
-import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from archspec.errors import ProbeError
+from archspec.probe.copies import Redraw, parameter_count, prepared
 from archspec.probe.facts import Map
+from archspec.probe.precision import in_double
 
 Layout = Literal["nchw", "nhwc", "nlc"]
-Redraw = Literal["zeros", "all", "none"]
 
 LAYOUTS: tuple[Layout, ...] = ("nchw", "nhwc", "nlc")
 HEAVY = 3e7
 """Parameters times positions: about the multiply-adds of a row."""
 ELEMENTS = 1 << 21
 """Elements of the batches of maps that are run at once."""
-SMALL = 1e-2
-"""Constant parameters below this (zero norms, layer scale, tables of zeros) would hide a branch."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,9 @@ class Subject:
     target: Map
     redrawn: tuple[str, ...] = ()
     parameters: int = 0
+    notes: tuple[str, ...] = ()
+    twice: bool = False
+    """Whether gradients of a batch of one image are not those of two: torch 2.15 has such a mistake on the CPU."""
 
     @property
     def heavy(self) -> bool:
@@ -81,7 +82,7 @@ class Subject:
 
     def _rows_at(self, x: Tensor, positions: Sequence[int], weights: Tensor) -> Tensor:
         """All rows at one map: one pass forward, one pass back for each row."""
-        maps = x[None].clone().requires_grad_()
+        maps = x.expand(1 + self.twice, *x.shape).clone().requires_grad_()
         y = self.run(maps)
         rows = torch.zeros(len(positions), *x.shape, dtype=x.dtype)
         if not y.requires_grad:
@@ -132,29 +133,6 @@ def subject_of(
     return wrapped(measured, shape, layout, grid, path, type(module).__name__, redrawn, parameter_count(module))
 
 
-def prepared(module: nn.Module, redraw: Redraw, seed: int) -> tuple[nn.Module, tuple[str, ...]]:
-    """A copy in float64 and eval mode, whose zero parameters are drawn anew (or all; or none), and their names."""
-    measured = copy.deepcopy(module).double().eval().requires_grad_(False)
-    generator = torch.Generator().manual_seed(seed)
-    names = []
-    for name, parameter in measured.named_parameters():
-        if redraw == "none" or not parameter.is_floating_point() or not parameter.numel():
-            continue
-        low, high = float(parameter.min()), float(parameter.max())
-        hidden = low == high and abs(high) <= SMALL
-        if redraw == "zeros" and not hidden:
-            continue
-        scale = 0.5 if parameter.ndim < 2 else max(1.0, parameter[0].numel()) ** -0.5
-        drawn = torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * scale
-        parameter.copy_(drawn + 1 if low == high == 1 else drawn)
-        names.append(name)
-    return measured, tuple(names)
-
-
-def parameter_count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
 def layout_of(shape: Sequence[int]) -> Layout:
     """How a shape with a batch reads: the two sizes that are equal are height and width; channels first if unclear."""
     if len(shape) == 3:
@@ -177,24 +155,34 @@ def wrapped(
     read = layout or layout_of(shape)
     source = _map_of(shape, read, grid)
 
+    def called(x: Tensor) -> Any:
+        # A copy, since a module may write into what it is given.
+        with in_double():
+            return module(_laid_out(x, source, read).clone())
+
     def run(x: Tensor) -> Tensor:
-        return _sequence(_first_tensor(module(_laid_out(x, source, read))), read)
+        return _sequence(_first_tensor(called(x)), read)
 
     try:
         with torch.no_grad():
-            given = _first_tensor(
-                module(_laid_out(torch.zeros(2, source.positions, source.channels).double(), source, read))
-            )
+            everything = called(torch.zeros(2, source.positions, source.channels).double())
+            given = _first_tensor(everything)
+    except ProbeError:
+        raise
     except Exception as error:  # a module that is given the wrong shape may raise anything
         cause = (str(error).strip().splitlines() or [""])[0]
         raise ProbeError(
             f"{kind} does not run on maps of {source} ({read})\n    found: {type(error).__name__}: {cause}\n"
             f"    nearest: another --shape, or --layout {' or '.join(each for each in LAYOUTS if each != read)}"
         ) from None
+    if not given.is_floating_point():
+        raise ProbeError(f"a probe measures real numbers\n    found: {kind} gives {given.dtype}")
     target = _target_of(given, read, source)
-    subject = Subject(path, kind, run, source, target, redrawn, parameters)
+    count = len(everything) if isinstance(everything, tuple | list | dict) else 1
+    notes = (f"the first of {count} outputs was measured",) if count > 1 else ()
+    subject = Subject(path, kind, run, source, target, redrawn, parameters, notes)
     _check_batch(subject)
-    return subject
+    return replace(subject, twice=_gradients_differ(subject))
 
 
 def _with_batch(shape: Sequence[int], layout: Layout | None) -> tuple[int, ...]:
@@ -219,9 +207,11 @@ def _map_of(shape: Sequence[int], layout: Layout, grid: tuple[int, int] | None) 
 
 def _sequence_map(positions: int, channels: int, grid: tuple[int, int] | None) -> Map:
     """A sequence as a map: of this grid, or the largest square with at most two tokens before it, or one row."""
-    if grid is not None and grid[0] * grid[1] <= positions:
+    if grid is not None:
+        if grid[0] * grid[1] > positions:
+            raise ProbeError(f"a grid has at most as many positions as the sequence, {positions}\n    found: {grid}")
         return Map(*grid, channels, positions - grid[0] * grid[1])
-    for tokens in (0, 1, 2):
+    for tokens in range(min(3, positions)):
         side = int((positions - tokens) ** 0.5)
         if side > 1 and side * side == positions - tokens:
             return Map(side, side, channels, tokens)
@@ -263,13 +253,26 @@ def _target_of(y: Tensor, layout: Layout, source: Map) -> Map:
     return _map_of(tuple(y.shape), layout, None)
 
 
+def _gradients_differ(subject: Subject) -> bool:
+    """Whether a batch of one gives other gradients than a batch of two; what fails here is no map of real numbers."""
+    x, last = subject.inputs(1, seed=12345), subject.target.positions - 1
+    direction = torch.ones(subject.target.channels, dtype=torch.float64)
+    alone, both = (subject.rows(each, [last] * len(each), direction) for each in (x, x.expand(2, *x.shape[1:])))
+    return bool((alone[0] - both[0]).abs().max() > 1e-9 * both.abs().max())
+
+
 def _check_batch(subject: Subject) -> None:
     """Rows are measured many images at once, so images must not see each other."""
     x = subject.inputs(3, seed=12345)
     together, alone = subject.outputs(x), torch.cat([subject.outputs(one[None]) for one in x])
     if not torch.isfinite(together).all():
         raise ProbeError(f"{subject.kind} gives numbers that are not finite for normal inputs of {subject.source}")
-    if together.shape != alone.shape or (together - alone).abs().max() > 1e-6 * together.abs().max().clamp_min(1e-30):
-        raise ProbeError(
-            f"{subject.kind} mixes the images of a batch, or draws random numbers: neither can be measured"
-        )
+    least = 1e-6 * together.abs().max().clamp_min(1e-30)
+    if together.shape == alone.shape and (together - alone).abs().max() <= least:
+        return
+    if (subject.outputs(x) - together).abs().max() > least:
+        raise ProbeError(f"{subject.kind} gives something else when called again: what draws random numbers has no W")
+    raise ProbeError(
+        f"{subject.kind} mixes the images of a batch, which a probe takes to be independent\n"
+        "    nearest: a module whose first dimension is the batch (batch_first=True)"
+    )

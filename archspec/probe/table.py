@@ -49,7 +49,7 @@ def table_row(space: Space, channels: Channels, ties: Ties, dependence: Dependen
 def columns(space: Space, channels: Channels, ties: Ties, dependence: Dependence, low_rank: str) -> dict[str, str]:
     """What was measured in the words of the table's columns."""
     spatial = {
-        "full": "none", "pooled": "none", "mean": "none", "point": "full",
+        "full": "none", "causal": "none", "pooled": "none", "mean": "none", "point": "full",
         "cross": "Kronecker of x and y axes", "grid": "Kronecker of windows",
     }.get(space.kind, "non-local")  # fmt: skip
     separate = channels.kind == "separate"

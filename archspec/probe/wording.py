@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from archspec.probe.facts import Channels, Dependence, Equivariance, Facts, Hole, Report, Ties
+from archspec.probe.facts import Channels, Dependence, Equivariance, Facts, Hole, Part, Report, Ties
 
 MOST_HOLES = 12
 
@@ -24,6 +24,7 @@ def rows_of(facts: Facts) -> list[tuple[str, str]]:
         ("weights", dependence_words(facts.dependence)),
         ("moves with", equivariance_words(facts.equivariance)),
     ]
+    rows += [(f"channels {ranges(part.channels)}", part_words(part)) for part in facts.parts]
     if facts.holes:
         rows.append(("holes", "; ".join(map(hole_words, facts.holes[:MOST_HOLES])) + _more(len(facts.holes))))
     if facts.row is not None:
@@ -47,6 +48,7 @@ def summary_row(facts: Facts) -> tuple[str, ...]:
         else facts.row.layer + ("" if facts.row.exact else f" ({len(facts.row.differences)} off)")
     )
     holes = f", {len(facts.holes)} holes" if facts.holes else ""
+    holes += f", {len(facts.parts)} groups of channels differ" if facts.parts else ""
     moves = equivariance_words(facts.equivariance).partition(" (")[0]
     return facts.path, f"{facts.space}{holes}", facts.channels.kind, ties, facts.dependence.words, moves, row
 
@@ -60,6 +62,14 @@ SUMMARY_COLUMNS = (
     "moves with",
     "row of Table 1",
 )
+
+
+def part_words(part: Part) -> str:
+    """Channels that read other positions than the rest, in one line."""
+    facts = part.facts
+    row = "no row" if facts.row is None else facts.row.layer + ("" if facts.row.exact else " (nearest)")
+    parts = (str(facts.space), channels_words(facts.channels), dependence_words(facts.dependence), row)
+    return f"read {ranges(part.reads)}: " + "; ".join(parts)
 
 
 def channels_words(channels: Channels) -> str:
@@ -79,9 +89,16 @@ def _positions_words(ties: Ties) -> str:
         "all": "all that a position reads",
         "offsets": "equal offsets",
         "windows": "equal places in windows",
+        "rows": "equal offsets, inside each row of the map only",
+        "columns": "equal offsets, inside each column of the map only",
+        "outputs": "all that one position reads",
+        "inputs": "all that read one position",
     }
     odd = f", except at {_listed(ties.odd_positions)}" if ties.odd_positions else ""
-    return words.get(ties.positions, ties.positions) + odd
+    odd += ", away from the border" if ties.border else ""
+    mirrors = {"left-right": "left and right", "up-down": "up and down", "point": "through its middle"}
+    alike = " and ".join(mirrors[each] for each in ties.mirrored)
+    return words.get(ties.positions, ties.positions) + odd + (f"; the kernel is mirrored {alike}" if alike else "")
 
 
 def _channel_ties_words(ties: Ties) -> str:
@@ -93,6 +110,8 @@ def _channel_ties_words(ties: Ties) -> str:
 
 
 def dependence_words(found: Dependence) -> str:
+    if found.choice:
+        return "each channel takes the value of one position, which one changes with the input (a maximum or a choice)"
     words: str = found.words
     reads = {
         "image": "made from the whole image",
@@ -113,6 +132,9 @@ def equivariance_words(found: Equivariance) -> str:
         return "any shift"
     if found.kind == "blocks" and found.period is not None:
         return f"shifts by {found.period[0]} down, {found.period[1]} across only"
+    if found.kind == "axis" and found.period is not None:
+        down, across = found.period
+        return f"shifts by {down or across} {'down' if down else 'across'} only, none {'across' if down else 'down'}"
     return "no shift" if found.kind == "none" else f"not known ({found.remark})"
 
 
@@ -124,6 +146,8 @@ def hole_words(hole: Hole) -> str:
         return f"nothing reads {hole.input}{of}"
     if hole.kind == "channel":
         return f"channels {ranges(hole.channels)} read nothing"
+    if hole.kind == "unread":
+        return f"nothing reads incoming channels {ranges(hole.channels)}"
     return f"{hole.output} {'also reads' if hole.kind == 'extra' else 'does not read'} {hole.input}{of}"
 
 

@@ -88,10 +88,15 @@ class Scene:
     @cached_property
     def affine(self) -> bool:
         """Whether the Jacobian is the same at every input, at evenly chosen ones of the measured positions."""
-        step = max(1, len(self.positions) // SOME)
-        first, some = self.rows[::step], self.positions[::step]
-        later = (self.subject.rows(x, some, self.direction) for x in self.inputs[1:])
-        return all(bool((rows - first).abs().max() <= TOLERANCE * self.scale) for rows in later)
+        places = list(range(0, len(self.positions), max(1, len(self.positions) // SOME)))
+        # Where the first two change, the others need not be measured.
+        parts = [part for part in (places[:2], places[2:]) if part]
+        return all(self._is_same(x, part) for part in parts for x in self.inputs[1:])
+
+    def _is_same(self, x: Tensor, places: list[int]) -> bool:
+        """Whether the rows of some measured positions are at x as they are at the first input."""
+        rows = self.subject.rows(x, [self.positions[number] for number in places], self.direction)
+        return bool((rows - self.rows[places]).abs().max() <= TOLERANCE * self.scale)
 
     @property
     def middle(self) -> int:

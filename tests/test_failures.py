@@ -201,6 +201,10 @@ def test_policies_are_written_short_or_long(tmp_path: Path) -> None:
     assert failures.policy("data").then == "stop"
     assert str(failures.policy("diverged")).startswith("2 retries, then the study stops; 8 in a row stop the study")
     assert failures.described()["out_of_memory"].startswith("1 retry at half the micro-batch, then ")
+    # A word changes what becomes of a trial, not when the study is stopped.
+    assert write_study(tmp_path, "failures={diverged: retry}").failures.policy("diverged") == Policy(
+        retries=1, share=0.5
+    )
     with pytest.raises(SpecError, match=r"failures"):
         load_study(tmp_path / "study.yaml", ("failures.diverged=ignore",))
 

@@ -5,8 +5,8 @@ breaker stops a study in which too many trials fail for that one cause. No torch
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Annotated, Literal, get_args
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
@@ -73,7 +73,12 @@ class TimePolicy(Policy):
 
 
 Short = Literal["record", "retry", "stop"]
-_SHORT = {"record": Policy(), "retry": Policy(retries=1), "stop": Policy(then="stop")}
+_SHORT: Mapping[Short, Mapping[str, Any]] = {
+    "record": {"retries": 0, "then": "record"},
+    "retry": {"retries": 1, "then": "record"},
+    "stop": {"retries": 0, "then": "stop"},
+}
+"""What a word changes of the policy that a cause has by itself."""
 
 
 class Failures(Strict):
@@ -96,7 +101,10 @@ class Failures(Strict):
     def policy(self, cause: Cause) -> Policy:
         """The policy of a cause, written out."""
         written: Policy | Short = getattr(self, cause)
-        return written if isinstance(written, Policy) else _SHORT[written]
+        if isinstance(written, Policy):
+            return written
+        own: Policy = type(self).model_fields[cause].default
+        return own.model_copy(update=_SHORT[written])
 
     def described(self) -> dict[str, str]:
         """The policy of each cause in words."""

@@ -23,11 +23,13 @@ def timed(
     """`latency`: seconds of a pass of one image; `throughput`: images a second in batches of the recipe.
 
     Args:
-        module: on the device, in evaluation mode; it takes (B, 3, H, W).
+        module: it takes (B, 3, H, W); moved to the device, and left there in evaluation mode. One that was stopped at
+            a rung of a width has not been trained.
         size: H and W.
         recipe: says the precision of the pass, and the batch.
     """
     found = {}
+    module.to(device).eval()
     for name in names:
         images = 1 if name == "latency" else recipe.batch
         seconds = _fastest(module, images, size, recipe, device)

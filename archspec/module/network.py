@@ -50,7 +50,7 @@ class Network(nn.Module):
         if image.ndim != 4 or image.shape[1] != wanted.channels:
             raise _wrong_image(self.program, tuple(image.shape))
         if image.shape[2:] != self.size:
-            serve = _run_at_uncompiled if torch.compiler.is_compiling() else Network.run_at
+            serve = _serve_uncompiled if torch.compiler.is_compiling() else _serve
             serve(self, image.shape[2], image.shape[3])
         return image.permute(0, 2, 3, 1)
 
@@ -93,7 +93,11 @@ class Network(nn.Module):
                     fill(tensors[name], row.init, generator)
 
 
-_run_at_uncompiled = _disable_dynamo(Network.run_at)
+def _serve(network: Network, height: int, width: int) -> None:
+    network.run_at(height, width)
+
+
+_serve_uncompiled = _disable_dynamo(_serve)
 """As `torch.compiler.disable` gives it, but without two seconds of imports for everybody who compiles nothing."""
 
 

@@ -76,11 +76,11 @@ def drawn(module: nn.Module) -> nn.Module:
 
 def pair(network: Network) -> tuple[nn.Module, nn.Module, Tensor]:
     """The network of half the width, the whole one grown from it, and images."""
-    narrow = narrowed(network, 0.5)
-    first = drawn(build(resolve(narrow), seed=0, written=narrow))
+    narrow, program = narrowed(network, 0.5)
+    first = drawn(build(program, seed=0, written=narrow))
     second = build(resolve(network), seed=1, written=network).double().eval()
     assert sum(p.numel() for p in first.parameters()) < 0.6 * sum(p.numel() for p in second.parameters())
-    second.load_state_dict(widened(first.state_dict(), resolve(narrow), resolve(network), 0))
+    second.load_state_dict(widened(first.state_dict(), program, resolve(network), 0))
     height, width = network.input.height_width
     return first, second, torch.randn(2, 3, height, width, dtype=torch.float64)
 
@@ -125,7 +125,7 @@ def test_only_wider_networks_of_the_same_ops_are_grown_into() -> None:
     with pytest.raises(SpecError, match="has the ops of the narrower one"):
         copies(narrow, wide)
     with pytest.raises(SpecError, match="at least as many channels"):
-        copies(wide, resolve(narrowed(load("swin_nano"), 0.5)))
+        copies(wide, narrowed(load("swin_nano"), 0.5)[1])
     with pytest.raises(SpecError, match="has the ops of the narrower one"):
         check_rungs(load("igc_l24m2"), resolve(load("igc_l24m2")), [Rung(epochs=1, width=0.5)])
 

@@ -29,23 +29,23 @@ def check_rungs(network: Network, program: ir.Program, rungs: Iterable[Rung]) ->
         if rung.size is not None:
             _check_size(network, program, rung.size)
         if rung.share_of_width < 1:
-            copies(resolve(narrowed(network, rung.share_of_width)), program)
+            copies(narrowed(network, rung.share_of_width)[1], program)
 
 
-def narrowed(network: Network, share: float) -> Network:
-    """The network with a share of all its channels, each number rounded to what its layers can take.
+def narrowed(network: Network, share: float) -> tuple[Network, ir.Program]:
+    """The network with a share of all its channels, each number rounded to what its layers can take; and its program.
 
     Numbers that others hang on stay. Raises SpecError where no such network is legal.
     """
     if share == 1:
-        return network
+        return network, resolve(network)
     simple = [Part(value, MULTIPLE) for value in sorted(set(channels(network)))]
     found = _with_share(network, simple, share)
     try:
-        resolve(found)
+        return found, resolve(found)
     except SpecError:
         found = _with_share(network, widths(network, MULTIPLE), share)
-    return found
+    return found, resolve(found)
 
 
 def _with_share(network: Network, parts: Iterable[Part], share: float) -> Network:

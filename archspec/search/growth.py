@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from archspec.compiler import build
 from archspec.ir import Program
-from archspec.resolve import resolve
 from archspec.schema.network import Network
 from archspec.search.cheaper import narrowed
 from archspec.widening.weights import widened
@@ -22,18 +21,19 @@ class Growth:
     """A network and those that it grows from, each by its share of the channels."""
 
     network: Network
-    _programs: dict[float, Program] = field(default_factory=dict, repr=False, compare=False)
+    _narrowed: dict[float, tuple[Network, Program]] = field(default_factory=dict, repr=False, compare=False)
 
-    def program(self, share: float) -> Program:
-        """Raises SpecError where no network is so narrow."""
-        if share not in self._programs:
-            self._programs[share] = resolve(narrowed(self.network, share))
-        return self._programs[share]
+    def at(self, share: float) -> tuple[Network, Program]:
+        """The network with this share of its channels. Raises SpecError where none is so narrow."""
+        if share not in self._narrowed:
+            self._narrowed[share] = narrowed(self.network, share)
+        return self._narrowed[share]
 
     def module(self, share: float, seed: int) -> nn.Module:
         """The network with this share of its channels, newly initialised."""
-        return build(self.program(share), seed=seed, written=narrowed(self.network, share))
+        written, program = self.at(share)
+        return build(program, seed=seed, written=written)
 
     def grown(self, tensors: Mapping[str, Tensor], share: float, larger: float, seed: int) -> dict[str, Tensor]:
         """The tensors of the network with a larger share, which starts as the function of these."""
-        return widened(tensors, self.program(share), self.program(larger), seed)
+        return widened(tensors, self.at(share)[1], self.at(larger)[1], seed)

@@ -145,17 +145,20 @@ class Optimisation:
         scaled.backward()
         return loss.detach()
 
+    @property
+    def _held(self) -> list[nn.Module]:
+        """The module, and the average of its weights where there is one."""
+        return [self._module] if self._average is None else [self._module, self._average.module]
+
     def tensors(self) -> list[dict[str, Tensor]]:
-        """The state of the module, and of the average of its weights where there is one."""
-        held = [self._module] if self._average is None else [self._module, self._average.module]
-        return [module.state_dict() for module in held]
+        """The state of all that is trained."""
+        return [module.state_dict() for module in self._held]
 
     def begin(self, tensors: Sequence[dict[str, Tensor]], steps: int, earlier: "Optimisation") -> None:
         """Go on after so many steps of a smaller module: with these tensors (of `tensors()`), its loss scale, and the
         learning rate of the run; the optimiser has no memory of it.
         """
-        held = [self._module] if self._average is None else [self._module, self._average.module]
-        for module, state in zip(held, tensors, strict=True):
+        for module, state in zip(self._held, tensors, strict=True):
             module.load_state_dict(state)
         self._scaler.load_state_dict(earlier._scaler.state_dict())
         self._schedule.step_update(steps)

@@ -1,8 +1,8 @@
-"""Fixtures for the whole session: a real PostgreSQL server, and an empty database."""
+"""Fixtures that several files share: a real PostgreSQL server, an empty database, one thread, a space from a text."""
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from sqlalchemy import make_url, text
 
 from archspec.results.engine import open_engine
 from archspec.search.processes import ForkServer
+from archspec.search.space import SearchSpace, load_space
 
 # A process of tests for each core: more threads in each would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -46,6 +47,28 @@ def server(cache: Path) -> Iterator[ForkServer]:
     """A fork server for the trials of all tests: torch is imported once."""
     with ForkServer() as warm:
         yield warm
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """What is compared to the bit is computed by one thread."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def space_of(tmp_path: Path) -> Callable[..., SearchSpace]:
+    """A search space read from a text, as a file of that name."""
+
+    def made(text: str, name: str = "small.yaml") -> SearchSpace:
+        (tmp_path / name).write_text(text)
+        return load_space(tmp_path / name)
+
+    return made
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])

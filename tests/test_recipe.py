@@ -17,13 +17,7 @@ from archspec.search.train import (
 )
 from tests.trained import CLASSES, image_data, module
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_biases_and_norms_are_not_decayed() -> None:

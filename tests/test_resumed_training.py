@@ -23,13 +23,7 @@ from archspec.search.train import (
 )
 from tests.trained import EVERYTHING, curve, image_data, module, same
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 RECIPES: dict[str, dict[str, Any]] = {

@@ -5,25 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_space import HEAD
 
 from archspec.errors import SpecError
-from archspec.search.space import SearchSpace, feasible_share, load_space, network
+from archspec.search.space import feasible_share, load_space, network
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
-HEAD = """
-space: 1
-name: small
-base: dw_conv_nano
-"""
-
-
-@pytest.fixture
-def space_of(tmp_path: Path) -> Any:
-    def made(text: str, name: str = "small.yaml") -> SearchSpace:
-        (tmp_path / name).write_text(text)
-        return load_space(tmp_path / name)
-
-    return made
 
 
 def problems_of(make: Any) -> list[tuple[int, str, str]]:

@@ -21,13 +21,7 @@ from archspec.search.train import (
 )
 from tests.trained import EVERYTHING, image_array, image_data, module, same
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_a_run_is_a_function_of_its_seed_and_moves_no_global_generator() -> None:
